@@ -1,0 +1,234 @@
+"""The body of `POST /ng/v1/sendsms`: bytes -> `SendSms`, or every problem it has, all at once.
+
+Pure: no account, no clock, no HTTP. Key names, examples and rules are those of the documented table [D] [R]; where the
+pages are silent the rule is ours and marked [S].
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sandbox.contract.numbers import NumberFault, parse_msisdn, parse_shortcode
+from sandbox.contract.problems import problem, quote
+from sandbox.model import Msisdn, Problem, Shortcode
+
+KEYS = ("from", "to", "message", "session_id", "sent_date")  # the table of [D], all required in strict mode
+LENIENT = frozenset({"session_id", "sent_date"})  # may be missing in lenient mode [S]
+MAX_DEPTH = 32
+MAX_OPAQUE = 255  # characters of session_id and ref_id [S]
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ](\d\d:\d\d:)(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_KINDS = {
+    "NoneType": "null",
+    "bool": "a boolean",
+    "int": "a number",
+    "float": "a number",
+    "list": "an array",
+    "dict": "an object",
+    "str": "a string",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSms:
+    """An MT message as the application handed it over. What lenient mode let it leave out is None."""
+
+    shortcode: Shortcode
+    msisdn: Msisdn
+    text: str
+    session_id: str | None
+    sent_date: str | None
+    ref_id: str | None
+    extra: Mapping[str, object]
+    warnings: tuple[str, ...]
+
+
+class _Unusable(ValueError):
+    """JSON that Python's parser would take, but that nobody should send."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Unusable(f"the key {quote(twice)} stands twice in one object")
+    return made
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 19:
+        raise _Unusable("a number has more than 19 digits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _Unusable("a number is out of range")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise _Unusable(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+
+
+def decode_json(body: bytes) -> Any:
+    """The JSON value in `body`; ValueError says in words what is wrong with it.
+
+    Stricter than `json.loads`: UTF-8 only, no NaN, no duplicate keys, no number beyond 64 bits, at most 32 levels.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise _Unusable(f"byte {error.start} is not UTF-8") from None
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise _Unusable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _depth(value: object) -> int:
+    deepest, level = 0, [value]
+    while level and deepest <= MAX_DEPTH:
+        deepest += 1
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return deepest - 1  # the innermost level holds no brackets of its own
+
+
+def unusable_character(text: str) -> str | None:
+    """The first character of `text` that databases and wires refuse, in words: NUL or an unpaired surrogate."""
+    for character in text:
+        if character == "\0":
+            return "the character NUL"
+        if "\ud800" <= character <= "\udfff":
+            return f"the unpaired surrogate \\u{ord(character):04x}"
+    return None
+
+
+def _unusable_anywhere(value: object) -> str | None:
+    """As `unusable_character`, for all strings in a JSON value, keys included."""
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, str):
+            found = unusable_character(each)
+            if found:
+                return found
+        elif isinstance(each, dict):
+            todo += [*each.keys(), *each.values()]
+        elif isinstance(each, list):
+            todo += each
+    return None
+
+
+def parse(body: bytes, *, strict: bool, max_text: int) -> SendSms | tuple[Problem, ...]:
+    """Read the body of a `sendsms` call. The answer is a message, or all problems in the order of the table [D]."""
+    try:
+        fields = decode_json(body)
+    except ValueError as error:
+        return (problem("invalid_json", reason=str(error)),)
+    if type(fields) is not dict:
+        return (problem("not_an_object", kind=_KINDS[type(fields).__name__]),)
+    # NUL and unpaired surrogates can only come from \u escapes: raw ones are no UTF-8, or no JSON.
+    escaped = b"\\u" in body
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    got: dict[str, str] = {}
+    for name in (*KEYS, "ref_id"):
+        value = fields.pop(name, None)
+        if type(value) is str and value and not escaped:
+            got[name] = value
+        elif (found := _complaint(name, value, fields, strict=strict, warnings=warnings)) is not None:
+            problems.append(found)
+        elif value is not None:
+            got[name] = value
+
+    shortcode: Shortcode | NumberFault | None = None
+    msisdn: Msisdn | NumberFault | None = None
+    if "from" in got:
+        shortcode = parse_shortcode(got["from"])
+        if type(shortcode) is NumberFault:
+            problems.append(problem(shortcode, "from", value=quote(got["from"])))
+    if "to" in got:
+        msisdn = parse_msisdn(got["to"])
+        if type(msisdn) is NumberFault:
+            digits = sum(character.isdigit() for character in got["to"])
+            problems.append(problem(msisdn, "to", value=quote(got["to"]), length=digits))
+    for name, limit in (("message", max_text), ("session_id", MAX_OPAQUE), ("ref_id", MAX_OPAQUE)):
+        if len(got.get(name, "")) > limit:
+            problems.append(problem("too_long", name, length=len(got[name]), limit=limit))
+    if "sent_date" in got and not is_instant(got["sent_date"]):
+        problems.append(problem("date_malformed", "sent_date", value=quote(got["sent_date"])))
+
+    if fields:
+        if escaped and (character := _unusable_anywhere(fields)):
+            problems.append(problem("unusable_character", None, field="an unknown key", character=character))
+        warnings += [f"{quote(name)} is not a key of the contract; it was kept and ignored." for name in fields]
+    if problems:
+        order = (*KEYS, "ref_id", None)
+        return tuple(sorted(problems, key=lambda each: order.index(each.field)))
+    return SendSms(
+        shortcode=Shortcode(got["from"]) if shortcode is None else Shortcode(shortcode),
+        msisdn=Msisdn(str(msisdn)),
+        text=got["message"],
+        session_id=got.get("session_id"),
+        sent_date=got.get("sent_date"),
+        ref_id=got.get("ref_id"),
+        extra=fields,
+        warnings=tuple(warnings),
+    )
+
+
+def _complaint(
+    name: str, value: object, rest: Mapping[str, object], *, strict: bool, warnings: list[str]
+) -> Problem | None:
+    """Why `value` cannot be the string it should be; None if it can, or may be left out."""
+    if value is None:
+        if name == "ref_id":
+            return None
+        if name in LENIENT and not strict:
+            warnings.append(f"{name} is missing; the sandbox filled it in because the account is lenient.")
+            return None
+        if name == "message":
+            for key in ("content", "body"):
+                if key in rest:
+                    return problem("a2p_text", name, key=key)
+        return problem("missing", name)
+    if type(value) is not str:
+        return problem("not_a_string", name, kind=_KINDS[type(value).__name__])
+    if not value:
+        return problem("empty", name)
+    character = unusable_character(value)
+    return problem("unusable_character", name, character=character) if character else None
+
+
+def is_instant(text: str) -> bool:
+    """Whether `text` is an RFC 3339 instant; the documented form is one of them [D], any is accepted [S]."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return False
+    if match[2] == "60":  # a leap second, which datetime does not know
+        text = f"{text[: match.start(2)]}59{text[match.end(2) :]}"
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

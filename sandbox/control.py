@@ -1,0 +1,223 @@
+"""The test bench: what a person or a test does to the sandbox from outside the two trips of a message.
+
+Accounts, handsets' texts with a wait for the application's answer, attempts by hand, the clock, reset. One verb each,
+called alike by the control API and the pages; reading needs no verb and goes straight to the store.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sandbox.bus import Bus, Subscription
+from sandbox.clock import Clock
+from sandbox.errors import Conflict, Invalid, NotFound
+from sandbox.events import Entry, News
+from sandbox.model import Account, Message, Msisdn, Shortcode, WebhookDelivery
+from sandbox.network import Network, Texting
+from sandbox.scheduler import Scheduler
+from sandbox.store import accounts as stored_accounts
+from sandbox.store import journal, messages, outbox
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database, Queries, Tx
+from sandbox.webhooks import dispatcher
+
+DEFAULT_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texted:
+    """What became of a handset's text: the message and its webhook delivery, or the moment for which it is planned."""
+
+    message: Message | None
+    delivery: WebhookDelivery | None
+    due_ms: int | None = None
+
+
+class Control:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: Directory,
+        scheduler: Scheduler,
+        network: Network,
+        bus: Bus,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._scheduler = scheduler
+        self._network = network
+        self._bus = bus
+
+    # Texts and webhook deliveries
+
+    async def text(self, texting: Texting, *, delay_ms: int = 0, wait_s: float | None = DEFAULT_WAIT_S) -> Texted:
+        """Send a text from a handset and wait, at most `wait_s` real seconds, until its first attempt has ended.
+
+        `wait_s` None does not wait, and nor does a text with a delay. Raises as `Network.originate`.
+        """
+        if delay_ms:
+            due_ms = await self._network.originate_later(texting, delay_ms)
+            return Texted(message=None, delivery=None, due_ms=due_ms)
+        with self._bus.subscribe(partial(_concerns, texting.account, texting.msisdn)) as news:
+            message, delivery = await self._network.originate(texting)
+            if delivery is None or wait_s is None:
+                return Texted(message=message, delivery=delivery)
+            await _first(news, lambda entry: _ends_attempt(entry, delivery.seq), wait_s)
+        return await self._database.read(partial(_texted, message, delivery))
+
+    async def attempt(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
+        """Attempt a webhook delivery now, beside its schedule, and wait until that attempt has ended.
+
+        Raises NotFound; Conflict if it was delivered already (redeliver instead) or an attempt is under way.
+        """
+        with self._bus.subscribe(lambda entry: entry.subject == seq or entry.kind is News.RESET) as news:
+            delivery = await self._database.write(partial(self._attempt, seq))
+            if wait_s is not None:
+                await _first(news, lambda entry: _ends_attempt(entry, seq), wait_s)
+        return await self._database.read(partial(_latest, delivery))
+
+    def _attempt(self, seq: int, tx: Tx) -> WebhookDelivery:
+        delivery = self._existing(tx, seq)
+        if delivery.state == "delivered":
+            raise Conflict(f"{delivery.id} was delivered. Redeliver it to send the same bytes once more.")
+        if delivery.state == "in_flight":
+            raise Conflict(f"An attempt of {delivery.id} is under way. Wait until it has ended.")
+        dispatcher.attempt_now(tx, delivery, self._clock.now_ms())
+        return delivery
+
+    async def redeliver(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
+        """Owe the same bytes again as a new webhook delivery, and wait until its first attempt has ended."""
+        with self._bus.subscribe() as news:
+            made = await self._database.write(partial(self._redeliver, seq))
+            if wait_s is not None:
+                await _first(news, lambda entry: _ends_attempt(entry, made.seq), wait_s)
+        return await self._database.read(partial(_latest, made))
+
+    def _redeliver(self, seq: int, tx: Tx) -> WebhookDelivery:
+        delivery = self._existing(tx, seq)
+        message = messages.get(tx, delivery.message_seq)
+        account = self._accounts.get(delivery.account)
+        if message is None or account is None:
+            raise NotFound(f"The message of {delivery.id} is no longer kept.")
+        if delivery.state.open:
+            raise Conflict(f"{delivery.id} is still owed. Attempt it now, or cancel it first.")
+        return dispatcher.redeliver(tx, delivery, message, account, self._clock.now_ms())
+
+    async def cancel(self, seq: int) -> WebhookDelivery:
+        """Owe a webhook delivery no longer. Raises NotFound, or Conflict if it has ended already."""
+        delivery = await self._database.write(partial(self._cancel, seq))
+        return await self._database.read(partial(_latest, delivery))
+
+    def _cancel(self, seq: int, tx: Tx) -> WebhookDelivery:
+        delivery = self._existing(tx, seq)
+        if not delivery.state.open:
+            raise Conflict(f"{delivery.id} has ended already: {delivery.state}.")
+        dispatcher.cancel(tx, delivery, self._clock.now_ms())
+        return delivery
+
+    def _existing(self, db: Queries, seq: int) -> WebhookDelivery:
+        delivery = outbox.get(db, seq)
+        if delivery is None:
+            raise NotFound(f"There is no webhook delivery w{seq}.")
+        return delivery
+
+    async def mark_read(self, account: str, msisdn: Msisdn, shortcode: Shortcode) -> None:
+        """Somebody looked at a conversation."""
+        await self._database.write(partial(self._mark_read, account, msisdn, shortcode))
+
+    def _mark_read(self, account: str, msisdn: Msisdn, shortcode: Shortcode, tx: Tx) -> None:
+        if messages.mark_read(tx, account=account, msisdn=msisdn, shortcode=shortcode):
+            journal.record(tx, News.CONVERSATION_READ, at_ms=self._clock.now_ms(), account=account, msisdn=msisdn)
+
+    # Accounts
+
+    async def put_account(self, account: Account) -> Account:
+        """Add an account, or replace the one of its name. Raises Invalid if another account has the token."""
+        owner = self._accounts.by_token(account.token)
+        if owner is not None and owner.name != account.name:
+            raise Invalid(("token", "Another account has this token. Tokens tell accounts apart; choose another."))
+        await self._database.write(partial(self._put_account, account))
+        self._accounts.put(account)
+        return account
+
+    def _put_account(self, account: Account, tx: Tx) -> None:
+        stored_accounts.put(tx, account)
+        journal.record(tx, News.ACCOUNT_CHANGED, at_ms=self._clock.now_ms(), account=account.name)
+
+    async def remove_account(self, name: str) -> None:
+        """Remove an account and everything recorded under its name. Raises NotFound, or Conflict for the last one."""
+        if self._accounts.get(name) is None:
+            raise NotFound(f"There is no account {name}.")
+        if len(self._accounts.all()) == 1:
+            raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
+        await self._database.write(partial(self._remove_account, name))
+        self._accounts.remove(name)
+
+    def _remove_account(self, name: str, tx: Tx) -> None:
+        journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
+        messages.forget(tx, name)
+        stored_accounts.remove(tx, name)
+
+    async def reset(self, account: str | None = None) -> None:
+        """Forget messages, requests, handsets, webhook deliveries and timers, of one account or of all."""
+        if account is not None and self._accounts.get(account) is None:
+            raise NotFound(f"There is no account {account}.")
+        await self._database.write(partial(self._reset, account))
+
+    def _reset(self, account: str | None, tx: Tx) -> None:
+        journal.record(tx, News.RESET, at_ms=self._clock.now_ms(), account=account)
+        messages.forget(tx, account)
+
+    # Time
+
+    async def freeze(self) -> None:
+        self._clock.freeze()
+        await self._clock_changed()
+
+    async def resume(self) -> None:
+        self._clock.resume()
+        await self._clock_changed()
+
+    async def advance(self, by_ms: int) -> int:
+        """Move the clock on and return after everything that came due has run to its end."""
+        moments = await self._scheduler.advance(by_ms)
+        await self._clock_changed()
+        return moments
+
+    async def _clock_changed(self) -> None:
+        self._scheduler.wake()
+        at_ms = self._clock.now_ms()
+        await self._database.write(lambda tx: journal.record(tx, News.CLOCK_CHANGED, at_ms=at_ms, account=None))
+
+
+def _concerns(account: str, msisdn: str, entry: Entry) -> bool:
+    return entry.kind is News.RESET or (entry.account == account and entry.msisdn == msisdn)
+
+
+def _ends_attempt(entry: Entry, seq: int) -> bool:
+    """Whether there is nothing left to wait for: the attempt has ended, or what was owed is gone."""
+    if entry.kind is News.RESET:
+        return True
+    return entry.subject == seq and entry.kind in (News.ATTEMPT_MADE, News.DELIVERY_CANCELLED)
+
+
+async def _first(news: Subscription, wanted: Callable[[Entry], bool], wait_s: float) -> None:
+    """Return when an entry is `wanted`, or after `wait_s` seconds."""
+    try:
+        async with asyncio.timeout(wait_s):
+            async for entry in news:
+                if wanted(entry):
+                    return
+    except TimeoutError:
+        return
+
+
+def _latest(delivery: WebhookDelivery, db: Queries) -> WebhookDelivery:
+    return outbox.get(db, delivery.seq) or delivery
+
+
+def _texted(message: Message, delivery: WebhookDelivery, db: Queries) -> Texted:
+    return Texted(message=messages.get(db, message.seq) or message, delivery=_latest(delivery, db))

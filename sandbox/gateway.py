@@ -1,0 +1,210 @@
+"""The pretend gateway: what the application talks to. One verb, `submit`: authenticate, validate, record, answer.
+
+It knows no HTTP server: a `Call` comes in as plain values and an `Answer` goes out as bytes. Everything that is
+refused is recorded as carefully as what is accepted.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sandbox.clock import Clock, to_iso
+from sandbox.contract import payloads
+from sandbox.contract.credentials import bearer_token, mask, mask_authorization
+from sandbox.contract.problems import problem, quote, status_of
+from sandbox.contract.requests import SendSms, parse
+from sandbox.contract.text import measure
+from sandbox.errors import StorageError
+from sandbox.events import News
+from sandbox.model import Account, Direction, Message, Problem, RecordedRequest
+from sandbox.network import Keeping, new_session_id, reach, trim_now_and_then
+from sandbox.store import journal, messages
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+PATH = "/ng/v1/sendsms"  # [D]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One HTTP request to the gateway, as it came."""
+
+    method: str
+    path: str
+    client: str
+    headers: Sequence[tuple[str, str]]  # names in lower case
+    body: bytes
+    over_limit: int | None = None  # the limit that the body broke; then `body` is what was read of it
+
+    def header(self, name: str) -> str | None:
+        return next((value for each, value in self.headers if each == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the gateway says. `request_id` names the record that explains it; None if nothing could be recorded."""
+
+    status_code: int
+    body: bytes
+    request_id: str | None
+
+
+class Gateway:
+    """The two-way SMS gateway of all accounts."""
+
+    def __init__(
+        self, database: Database, clock: Clock, accounts: Directory, *, keeping: Keeping, max_text: int
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._keeping = keeping
+        self._max_text = max_text
+
+    async def submit(self, call: Call) -> Answer:
+        """Accept or refuse a call. The answer is given after its record is durable."""
+        account, judged = self._judge(call)
+        try:
+            if isinstance(judged, SendSms) and account is not None:
+                return await self._database.write(partial(self._accept, call, account, judged))
+            assert not isinstance(judged, SendSms)
+            return await self._database.write(partial(self._refuse, call, account, judged))
+        except StorageError as error:
+            log.error("A call was answered 503: %s", error)
+            body = payloads.failure(503, [problem("storage", reason=str(error))])
+            return Answer(status_code=503, body=body, request_id=None)
+
+    def _judge(self, call: Call) -> tuple[Account | None, SendSms | Sequence[Problem]]:
+        """Whose call it is, and the message in it or all that is wrong with it. Changes nothing."""
+        if call.path != PATH:
+            return None, [problem("not_found", path=quote(call.path))]
+        if call.method != "POST":
+            return None, [problem("method_not_allowed", method=call.method)]
+        credentials = [value for name, value in call.headers if name == "authorization"]
+        if len(credentials) > 1:
+            return None, [problem("not_bearer")]
+        token = bearer_token(credentials[0] if credentials else None)
+        if isinstance(token, Problem):
+            return None, [token]
+        account = self._accounts.by_token(token)
+        if account is None:
+            return None, [problem("unknown_token", masked=mask(token))]
+        if call.over_limit is not None:
+            return account, [problem("body_too_large", limit=call.over_limit)]
+        content_type = call.header("content-type")
+        if content_type != "application/json" and not _is_json(content_type):
+            return account, [problem("content_type", value=quote(content_type) if content_type else "missing")]
+        parsed = parse(call.body, strict=account.strict, max_text=self._max_text)
+        if isinstance(parsed, SendSms) and account.shortcodes and parsed.shortcode not in account.shortcodes:
+            return account, [
+                problem(
+                    "foreign_shortcode",
+                    "from",
+                    shortcode=parsed.shortcode,
+                    account=account.name,
+                    shortcodes=", ".join(account.shortcodes),
+                )
+            ]
+        return account, parsed
+
+    def _accept(self, call: Call, account: Account, sms: SendSms, tx: Tx) -> Answer:
+        now_ms = self._clock.now_ms()
+        telco, state = reach(tx, account.name, sms.msisdn)
+        seq = journal.record(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
+        session_id = sms.session_id or self._session(tx, account, sms, seq, now_ms)
+        measured = measure(sms.text)
+        message = Message(
+            seq=seq,
+            account=account.name,
+            direction=Direction.MT,
+            msisdn=sms.msisdn,
+            shortcode=sms.shortcode,
+            text=sms.text,
+            session_id=session_id,
+            ref_id=sms.ref_id,
+            sent_date=sms.sent_date or to_iso(now_ms),
+            at_ms=now_ms,
+            telco=telco,
+            encoding=measured.encoding,
+            segments=measured.segments,
+            state=state,
+            extra=sms.extra,
+            warnings=sms.warnings,
+        )
+        body = payloads.success(account, message)
+        messages.insert(tx, message)
+        messages.touch_mt(
+            tx,
+            account=account.name,
+            msisdn=sms.msisdn,
+            shortcode=sms.shortcode,
+            seq=seq,
+            session_id=session_id,
+            ref_id=sms.ref_id,
+        )
+        _record(tx, call, account, seq=seq, at_ms=now_ms, status_code=200, answer=body, warnings=sms.warnings)
+        trim_now_and_then(tx, seq, now_ms, self._keeping)
+        return Answer(status_code=200, body=body, request_id=f"r{seq}")
+
+    def _session(self, tx: Tx, account: Account, sms: SendSms, seq: int, now_ms: int) -> str:
+        """The session of a message that came without one, in lenient mode: the conversation's last, else a new one."""
+        last = messages.last_session(tx, account=account.name, msisdn=sms.msisdn, shortcode=sms.shortcode)
+        return last[1] if last else new_session_id(seq, now_ms)
+
+    def _refuse(self, call: Call, account: Account | None, problems: Sequence[Problem], tx: Tx) -> Answer:
+        now_ms = self._clock.now_ms()
+        status_code = status_of(problems[0].code)
+        body = payloads.failure(status_code, problems)
+        seq = journal.record(tx, News.MESSAGE_REFUSED, at_ms=now_ms, account=account.name if account else None)
+        _record(tx, call, account, seq=seq, at_ms=now_ms, status_code=status_code, answer=body, problems=problems)
+        trim_now_and_then(tx, seq, now_ms, self._keeping)
+        return Answer(status_code=status_code, body=body, request_id=f"r{seq}")
+
+
+def _is_json(content_type: str | None) -> bool:
+    media, _, parameters = (content_type or "").partition(";")
+    if media.strip().lower() != "application/json":
+        return False
+    name, _, value = parameters.strip().partition("=")
+    return name.strip().lower() != "charset" or value.strip().strip('"').lower() in ("utf-8", "utf8")
+
+
+def _record(
+    tx: Tx,
+    call: Call,
+    account: Account | None,
+    *,
+    seq: int,
+    at_ms: int,
+    status_code: int,
+    answer: bytes,
+    problems: Sequence[Problem] = (),
+    warnings: Sequence[str] = (),
+) -> None:
+    messages.insert_request(
+        tx,
+        RecordedRequest(
+            seq=seq,
+            account=account.name if account else None,
+            at_ms=at_ms,
+            method=call.method,
+            path=call.path,
+            client=call.client,
+            headers=tuple((name, _shown(name, value)) for name, value in call.headers),
+            body=call.body,
+            status_code=status_code,
+            answer=answer,
+            problems=tuple(problems),
+            warnings=tuple(warnings),
+        ),
+    )
+
+
+def _shown(name: str, value: str) -> str:
+    """A header's value as it may be recorded."""
+    if name in ("authorization", "proxy-authorization"):
+        return mask_authorization(value)
+    return mask(value) if name == "cookie" else value

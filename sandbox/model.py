@@ -1,0 +1,268 @@
+"""The nouns of the sandbox as frozen values; whatever is built here cannot be invalid in shape.
+
+No behaviour beyond what a value says about itself, and no import of the project. Times are integer milliseconds since
+1970 in UTC and end in `_ms`. A thing's number (`seq`) is the number of the journal entry that announced it; its public
+identifier is that number behind a letter: `m12` a message, `r12` the request it came in, `w15` a webhook delivery.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+Msisdn = NewType("Msisdn", str)
+"""A handset's number: 7 to 15 digits, international, without `+`."""
+
+Shortcode = NewType("Shortcode", str)
+"""The account's address in a conversation: digits."""
+
+
+class Direction(StrEnum):
+    MT = "mt"  # mobile-terminated: application -> handset
+    MO = "mo"  # mobile-originated: handset -> application
+
+
+class Encoding(StrEnum):
+    GSM7 = "GSM-7"
+    UCS2 = "UCS-2"
+
+
+class CallbackAuth(StrEnum):
+    BEARER = "bearer"  # Authorization: Bearer <api token> [D]
+    BASIC = "basic"  # from user name and password in client_url [W]
+    NONE = "none"  # [W]
+
+
+class MsisdnFormat(StrEnum):
+    PLAIN = "plain"  # 2348020000000
+    PLUS = "plus"  # +2348020000000
+    MIXED = "mixed"  # alternating, so that an application that copes with one only is caught
+
+
+class Order(StrEnum):
+    FREE = "free"  # each webhook delivery goes when it is due
+    CONVERSATION = "conversation"  # a conversation's webhook deliveries wait for the one before
+
+
+class HandsetState(StrEnum):
+    ON = "on"
+    OFF = "off"  # messages to it wait until it is on again
+
+
+class MessageState(StrEnum):
+    ACCEPTED = "accepted"  # MT: the gateway has it, the handset does not yet
+    ARRIVED = "arrived"  # MT: it is on the handset
+    UNROUTED = "unrouted"  # MO: the account has no client_url to post it to
+    ROUTED = "routed"  # MO: its webhook delivery says more
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"  # no attempt yet
+    IN_FLIGHT = "in_flight"  # an attempt is being made
+    RETRYING = "retrying"  # an attempt failed, another is due
+    DELIVERED = "delivered"  # answered 2xx
+    REJECTED = "rejected"  # answered with what is not retried: 3xx, or 4xx other than 429
+    EXHAUSTED = "exhausted"  # the last retry failed
+    CANCELLED = "cancelled"  # someone, or a reset, asked for it
+
+    @property
+    def open(self) -> bool:
+        """Whether an attempt is still owed."""
+        return self in OPEN_STATES
+
+
+OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.IN_FLIGHT, DeliveryState.RETRYING})
+
+
+class Trigger(StrEnum):
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+
+
+class OutcomeKind(StrEnum):
+    """How one POST ended."""
+
+    ANSWERED = "answered"  # a status line came; `status_code` says which
+    TIMED_OUT = "timed_out"  # the total deadline passed
+    UNRESOLVED = "unresolved"  # the host's name has no address
+    UNREACHABLE = "unreachable"  # the connection was refused or could not be made
+    TLS_FAILED = "tls_failed"  # no trusted, matching certificate, or no TLS at all
+    BROKEN = "broken"  # the connection ended, or spoke something else than HTTP, before the answer was complete
+    FORBIDDEN = "forbidden"  # the sandbox itself refuses the address
+    INTERRUPTED = "interrupted"  # the sandbox stopped before the outcome was known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one POST to a `client_url`."""
+
+    kind: OutcomeKind
+    duration_ms: float
+    status_code: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""  # the first 16 KiB of the answer, as it came
+    error: str = ""  # for people: what went wrong, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The unit of isolation: a token, its shortcodes, where replies go, and everything recorded under its name."""
+
+    name: str
+    token: str = field(repr=False)
+    shortcodes: tuple[Shortcode, ...] = ()  # none listed means any
+    client_url: str | None = field(default=None, repr=False)  # may hold a password
+    callback_auth: CallbackAuth = CallbackAuth.BEARER
+    msisdn_format: MsisdnFormat = MsisdnFormat.PLAIN
+    revision: str = "2024"  # "2025" adds ref_id as the last key of an MO payload [R]
+    strict: bool = True
+    success_body: str | None = None  # JSON with {placeholders}; None is the default body
+    retry_s: tuple[int, ...] = ()  # offsets of the retries, in seconds after attempt 1 was known to have failed
+    order: Order = Order.FREE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One SMS, either way. `msisdn` is the handset's number and `shortcode` the account's, whatever the direction."""
+
+    seq: int
+    account: str
+    direction: Direction
+    msisdn: Msisdn
+    shortcode: Shortcode
+    text: str
+    session_id: str
+    ref_id: str | None
+    sent_date: str  # MT: as the application wrote it; MO: when it was originated
+    at_ms: int
+    telco: str
+    encoding: Encoding
+    segments: int
+    state: str  # MessageState, or for a routed MO the state of its latest webhook delivery
+    extra: Mapping[str, object] = field(default_factory=dict)  # MT: keys the contract does not know
+    warnings: tuple[str, ...] = ()
+    delivery_seq: int | None = None  # MO: its latest webhook delivery
+
+    @property
+    def id(self) -> str:
+        return f"m{self.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handset:
+    account: str
+    msisdn: Msisdn
+    label: str = ""
+    telco: str
+    state: HandsetState = HandsetState.ON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Account x shortcode x MSISDN, with what a list of conversations shows."""
+
+    account: str
+    msisdn: Msisdn
+    shortcode: Shortcode
+    session_id: str  # of the last MT, or of the last MO if no MT came yet
+    unread: int  # MT messages that nobody has looked at
+    last_seq: int
+    last_at_ms: int
+    last_text: str
+    last_direction: Direction
+    last_state: str
+    label: str
+    telco: str
+    handset_state: HandsetState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a request: a stable code, what was wrong in words, and what would be accepted."""
+
+    field: str | None  # None: the request as a whole
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequest:
+    """One call to the gateway, accepted or refused. Tokens in `headers` are masked before they get here."""
+
+    seq: int
+    account: str | None  # None: no account owns the call's token
+    at_ms: int
+    method: str
+    path: str
+    client: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    status_code: int
+    answer: bytes
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return f"r{self.seq}"
+
+    @property
+    def verdict(self) -> str:
+        return "accepted" if self.status_code == 200 else "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookDelivery:
+    """One payload owed to one `client_url`. `body` never changes: every attempt repeats it byte for byte."""
+
+    seq: int
+    message_seq: int
+    account: str
+    msisdn: Msisdn
+    shortcode: Shortcode
+    url: str = field(repr=False)  # may hold a password
+    body: bytes
+    state: DeliveryState
+    created_ms: int
+    attempts: int = 0  # begun so far
+    retries_used: int = 0
+    first_failed_ms: int | None = None
+    next_attempt_ms: int | None = None
+    redelivery_of: int | None = None
+
+    @property
+    def id(self) -> str:
+        return f"w{self.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One POST of a webhook delivery, numbered from 1. `outcome` is None while it is under way."""
+
+    delivery_seq: int
+    number: int
+    trigger: Trigger
+    started_ms: int
+    offset_ms: int  # from the first failure; 0 for the attempts before it
+    outcome: Outcome | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class TimerKind(StrEnum):
+    WEBHOOK = "webhook"  # a webhook delivery's next scheduled attempt
+    WEBHOOK_MANUAL = "webhook_manual"  # an attempt that somebody asked for
+    ORIGINATE = "originate"  # a reply that was asked for with a delay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """Something that is due later. Timers of one `lane` share a limit on how many run at once."""
+
+    id: int
+    due_ms: int
+    kind: TimerKind
+    lane: str
+    account: str
+    subject: int  # the seq of what it is about
+    data: str = ""  # JSON, for kinds that carry more than a subject

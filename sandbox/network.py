@@ -1,0 +1,241 @@
+"""The pretend mobile network, on which the handsets hang: MT messages arrive, MO messages are originated.
+
+A reply typed in the browser, one asked for by the control API and a scripted one all come through `originate`. The
+gateway's tokens and HTTP answers are no business of the network's.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sandbox.clock import Clock, to_iso
+from sandbox.contract import payloads
+from sandbox.contract.numbers import telco_of
+from sandbox.contract.text import measure
+from sandbox.errors import Busy, Conflict, NotFound
+from sandbox.events import News
+from sandbox.model import (
+    Account,
+    Direction,
+    Handset,
+    HandsetState,
+    Message,
+    MessageState,
+    Msisdn,
+    Shortcode,
+    Timer,
+    TimerKind,
+    WebhookDelivery,
+)
+from sandbox.store import journal, messages, outbox
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database, Queries, Tx
+from sandbox.webhooks import dispatcher
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TRIM_EVERY = 512  # entries of the journal
+
+LANE = "network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How much is kept: the newest messages, and none older than this."""
+
+    messages: int = 10_000
+    age_s: int = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texting:
+    """A text that a handset is to send. Without a `session_id` a reply carries the last MT's; `new` starts one."""
+
+    account: str
+    msisdn: Msisdn
+    text: str
+    shortcode: Shortcode | None = None  # None: the one that texted the handset last
+    session_id: str | None = None
+    new: bool = False
+
+
+def handset_of(db: Queries, account: str, msisdn: Msisdn) -> Handset:
+    """The handset as it stands: what somebody set, else switched on and with the telco of its number range."""
+    known = messages.handset(db, account, msisdn)
+    if known is None:
+        return Handset(account=account, msisdn=msisdn, telco=telco_of(msisdn))
+    label, telco, state = known
+    return Handset(account=account, msisdn=msisdn, label=label, telco=telco, state=state)
+
+
+def reach(db: Queries, account: str, msisdn: Msisdn) -> tuple[str, MessageState]:
+    """How an MT message finds the handset: its telco, and whether the message arrives or has to wait."""
+    handset = handset_of(db, account, msisdn)
+    return handset.telco, MessageState.ARRIVED if handset.state is HandsetState.ON else MessageState.ACCEPTED
+
+
+def new_session_id(seq: int, at_ms: int) -> str:
+    """An opaque session_id for a dialogue that a handset starts [S]: unlike those of earlier runs, and in no need of
+    luck. The moment and the journal's number, in base 36."""
+    return _base36(at_ms) + _base36(seq)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while True:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+        if not number:
+            return digits
+
+
+def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: Keeping) -> None:
+    """Every so many entries, remove what is beyond the limits, in the transaction that is under way anyway."""
+    if seq % _TRIM_EVERY == 0:
+        messages.trim(tx, keep=keeping.messages, oldest_ms=at_ms - keeping.age_s * 1000)
+
+
+class Network:
+    """The handsets of all accounts."""
+
+    def __init__(
+        self, database: Database, clock: Clock, accounts: Directory, *, keeping: Keeping, backlog: int
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._keeping = keeping
+        self._backlog = backlog
+
+    async def originate(self, texting: Texting) -> tuple[Message, WebhookDelivery | None]:
+        """Send a text from a handset; its webhook delivery is None if the account has no client_url.
+
+        Raises NotFound (account), Conflict (handset is off; nothing to reply to) or Busy (backlog is full).
+        """
+        return await self._database.write(partial(self._originate, texting))
+
+    async def originate_later(self, texting: Texting, delay_ms: int) -> int:
+        """Send a text from a handset after a delay. Returns the moment in `_ms`."""
+        due_ms = self._clock.now_ms() + delay_ms
+        data = json.dumps(
+            [texting.msisdn, texting.text, texting.shortcode, texting.session_id, texting.new], ensure_ascii=True
+        )
+        await self._database.write(partial(self._plan, texting, due_ms, data))
+        return due_ms
+
+    def _plan(self, texting: Texting, due_ms: int, data: str, tx: Tx) -> None:
+        self._require(tx, texting)
+        outbox.set_timer(
+            tx, due_ms=due_ms, kind=TimerKind.ORIGINATE, lane=LANE, account=texting.account, subject=0, data=data
+        )
+
+    def due(self, tx: Tx, timer: Timer) -> None:
+        """A planned text is due."""
+        msisdn, text, shortcode, session_id, new = json.loads(timer.data)
+        texting = Texting(
+            account=timer.account, msisdn=msisdn, text=text, shortcode=shortcode, session_id=session_id, new=new
+        )
+        try:
+            self._originate(texting, tx)
+        except (NotFound, Conflict):  # the account or the handset is gone or off meanwhile: a text that nobody sends
+            return
+        except Busy:  # never a silent drop: the same text is due again when the backlog may have room
+            outbox.set_timer(
+                tx,
+                due_ms=self._clock.now_ms() + 1000,
+                kind=timer.kind,
+                lane=timer.lane,
+                account=timer.account,
+                subject=timer.subject,
+                data=timer.data,
+            )
+
+    def _require(self, db: Queries, texting: Texting) -> tuple[Account, Handset, Shortcode, str | None, str | None]:
+        """Everything an MO message needs to exist: account, handset, shortcode, session_id and ref_id to carry."""
+        account = self._accounts.get(texting.account)
+        if account is None:
+            raise NotFound(f"There is no account {texting.account}.")
+        handset = handset_of(db, account.name, texting.msisdn)
+        if handset.state is HandsetState.OFF:
+            raise Conflict(f"The handset {handset.msisdn} is off. Switch it on first.")
+        if outbox.backlog_reached(db, self._backlog):
+            raise Busy(
+                f"{self._backlog} timers are waiting, which is the limit. Let the application answer what is pending, "
+                "cancel it, or reset the sandbox."
+            )
+        last = messages.last_session(db, account=account.name, msisdn=texting.msisdn, shortcode=texting.shortcode)
+        if last is None or texting.new:
+            if texting.shortcode is None:
+                raise Conflict(
+                    f"Nobody has texted {handset.msisdn} yet, so there is nothing to reply to. Name the shortcode to "
+                    "text, or let the application send first."
+                )
+            return account, handset, texting.shortcode, texting.session_id, None
+        shortcode, session_id, ref_id = last
+        return account, handset, Shortcode(shortcode), texting.session_id or session_id, ref_id
+
+    def _originate(self, texting: Texting, tx: Tx) -> tuple[Message, WebhookDelivery | None]:
+        account, handset, shortcode, session_id, ref_id = self._require(tx, texting)
+        now_ms = self._clock.now_ms()
+        seq = journal.record(tx, News.MESSAGE_ORIGINATED, at_ms=now_ms, account=account.name, msisdn=handset.msisdn)
+        measured = measure(texting.text)
+        url = account.client_url
+        message = Message(
+            seq=seq,
+            account=account.name,
+            direction=Direction.MO,
+            msisdn=handset.msisdn,
+            shortcode=shortcode,
+            text=texting.text,
+            session_id=session_id or new_session_id(seq, now_ms),
+            ref_id=(ref_id or f"m{seq}") if account.revision == "2025" else None,
+            sent_date=to_iso(now_ms),
+            at_ms=now_ms,
+            telco=handset.telco,
+            encoding=measured.encoding,
+            segments=measured.segments,
+            state=MessageState.UNROUTED if url is None else MessageState.ROUTED,
+            delivery_seq=None if url is None else seq,
+        )
+        messages.insert(tx, message)
+        turn = messages.touch_mo(tx, account=account.name, msisdn=handset.msisdn, shortcode=shortcode, seq=seq)
+        trim_now_and_then(tx, seq, now_ms, self._keeping)
+        if url is None:
+            return message, None
+        body = payloads.two_way_sms(
+            telco=message.telco,
+            msisdn=message.msisdn,
+            shortcode=shortcode,
+            text=message.text,
+            session_id=message.session_id,
+            sent_date=message.sent_date,
+            ref_id=message.ref_id or "",
+            revision=account.revision,
+            form=account.msisdn_format,
+            turn=turn,
+        )
+        delivery = dispatcher.owe(tx, message, seq=seq, url=url, body=body, at_ms=now_ms)
+        return replace(message, state=delivery.state), delivery
+
+    async def change_handset(self, handset: Handset) -> Sequence[int]:
+        """Set a handset's label, telco and state. Switched on, it gets what waited for it; returns those numbers."""
+        return await self._database.write(partial(self._change, handset))
+
+    def _change(self, handset: Handset, tx: Tx) -> Sequence[int]:
+        now_ms = self._clock.now_ms()
+        messages.put_handset(tx, handset)
+        journal.record(tx, News.HANDSET_CHANGED, at_ms=now_ms, account=handset.account, msisdn=handset.msisdn)
+        if handset.state is HandsetState.OFF:
+            return ()
+        arrived = messages.waiting(tx, handset.account, handset.msisdn)
+        for seq in arrived:
+            messages.set_arrived(tx, seq)
+            journal.record(
+                tx,
+                News.MESSAGE_ARRIVED,
+                at_ms=now_ms,
+                account=handset.account,
+                subject=seq,
+                msisdn=handset.msisdn,
+            )
+        return arrived

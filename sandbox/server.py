@@ -1,0 +1,270 @@
+"""The composition root: builds the house from its settings once, and serves it in the foreground or in a thread.
+
+The only file that knows all rooms. Nothing is decided here but the order in which things start and stop.
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import uvicorn
+
+from sandbox.bus import Bus
+from sandbox.clock import Clock
+from sandbox.config import Settings
+from sandbox.control import Control
+from sandbox.errors import CannotListen, SandboxError
+from sandbox.events import Entry
+from sandbox.gateway import Gateway
+from sandbox.model import Account, TimerKind
+from sandbox.network import Keeping, Network
+from sandbox.scheduler import Scheduler
+from sandbox.store import accounts as stored_accounts
+from sandbox.store import messages
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database, Due, Tx
+from sandbox.web.access import App
+from sandbox.web.app import build
+from sandbox.web.house import House
+from sandbox.webhooks import dispatcher
+from sandbox.webhooks.dispatcher import Dispatcher
+from sandbox.webhooks.poster import Poster
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; then they are `interrupted`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a sandbox listens, as others reach it."""
+
+    host: str
+    port: int
+    scheme: str = "http"
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- compared, not bound
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def listen(settings: Settings) -> tuple[socket.socket, Address]:
+    """Bind the address of the settings. Raises CannotListen with the remedy."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+        sock.listen(2048)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what listens there, or give "
+            "another address with --host and --port (--port 0 takes any free one)."
+        ) from error
+    scheme = "https" if settings.ssl_certfile else "http"
+    return sock, Address(host=settings.host, port=sock.getsockname()[1], scheme=scheme)
+
+
+def control_token_for(settings: Settings) -> str | None:
+    """The control token in force: beyond loopback there is always one, unless the settings insist on none."""
+    if settings.control_token is not None:
+        return settings.control_token
+    if settings.beyond_loopback and not settings.insecure_no_auth:
+        return secrets.token_urlsafe(24)
+    return None
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, address: Address, control_token: str | None) -> AsyncIterator[House]:
+    """Everything that lives while the sandbox runs, started in order and stopped in reverse."""
+    clock = Clock.virtual() if settings.clock == "virtual" else Clock.system()
+    bus = Bus()
+    database = Database(settings.db)
+    scheduler = Scheduler(database, clock, concurrency=settings.webhook_concurrency, per_lane=settings.webhook_per_host)
+    database.committed = partial(_committed, bus, scheduler)
+    database.open()
+    poster = Poster(deadline_s=settings.webhook_deadline_s, own_addresses=lambda: [(address.host, address.port)])
+    try:
+        keeping = Keeping(messages=settings.max_messages, age_s=round(settings.max_age_s))
+        accounts = Directory(await database.write(partial(_settle_in, settings, clock, keeping)))
+        network = Network(database, clock, accounts, keeping=keeping, backlog=settings.webhook_backlog)
+        postman = Dispatcher(database, clock, accounts, poster, pace=scheduler.pace)
+        scheduler.on(TimerKind.WEBHOOK, postman.begin)
+        scheduler.on(TimerKind.WEBHOOK_MANUAL, postman.begin)
+        scheduler.on(TimerKind.ORIGINATE, network.due)
+        house = House(
+            settings=settings,
+            control_token=control_token,
+            database=database,
+            clock=clock,
+            accounts=accounts,
+            bus=bus,
+            scheduler=scheduler,
+            gateway=Gateway(database, clock, accounts, keeping=keeping, max_text=settings.max_text),
+            network=network,
+            control=Control(database, clock, accounts, scheduler, network, bus),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(scheduler.run())
+            try:
+                yield house
+            finally:
+                bus.close()
+                scheduler.stop()
+                await asyncio.wait([running], timeout=STOP_GRACE_S)
+                running.cancel()
+    finally:
+        await poster.close()
+        await database.close()
+
+
+def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Entry], due: Sequence[Due]) -> None:
+    if due:
+        scheduler.added(due)
+    if news:
+        bus.publish(news)
+
+
+def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Sequence[Account]:
+    """At start: the accounts of the settings take their place, and what a crash cut off is taken up again."""
+    known = {account.name: account for account in stored_accounts.stored(tx)}
+    for account in settings.accounts:
+        old = known.get(account.name)
+        if account.client_url is None and old is not None:  # set in the pages or by the API: it survives
+            account = replace(account, client_url=old.client_url)
+        for other in known.values():
+            if other.token == account.token and other.name != account.name:
+                raise SandboxError(
+                    f"The token of the account {account.name} belongs to the account {other.name}, which the database "
+                    "holds. Give it another token, or remove that account."
+                )
+        stored_accounts.put(tx, account)
+        known[account.name] = account
+    now_ms = clock.now_ms()
+    dispatcher.recover(tx, now_ms)
+    messages.trim(tx, keep=keeping.messages, oldest_ms=now_ms - keeping.age_s * 1000)
+    return list(known.values())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, except that event streams end first: it would wait for them for ever."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None], ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
+
+
+def uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # the journal is the access log
+        lifespan="off",  # open_house is
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+    )
+
+
+async def serve(
+    settings: Settings,
+    sock: socket.socket,
+    address: Address,
+    control_token: str | None,
+    *,
+    on_ready: Callable[[House], None] = lambda _: None,
+    on_server: Callable[[uvicorn.Server], None] = lambda _: None,
+) -> None:
+    """Serve on a bound socket until SIGINT or SIGTERM, or until the server that `on_server` got is told to stop."""
+    async with open_house(settings, address, control_token) as house:
+        config = uvicorn_config(build(house), settings)
+        server = _Server(config, house.bus.close, partial(on_ready, house))
+        on_server(server)
+        await server.serve(sockets=[sock])
+
+
+def run(settings: Settings, *, on_ready: Callable[[House, Address], None]) -> None:
+    """Serve in the foreground. Raises SandboxError when it cannot start."""
+    sock, address = listen(settings)
+    token = control_token_for(settings)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings, sock, address, token, on_ready=lambda house: on_ready(house, address)))
+    finally:
+        sock.close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # there is none for this system
+        return None
+    return uvloop.new_event_loop
+
+
+@contextmanager
+def in_thread(settings: Settings) -> Iterator[tuple[Address, House]]:
+    """Serve in a thread of its own while the block runs; what goes wrong there is raised here."""
+    sock, address = listen(settings)
+    ready = threading.Event()
+    houses: list[House] = []
+    servers: list[uvicorn.Server] = []
+    errors: list[BaseException] = []
+
+    def on_ready(house: House) -> None:
+        houses.append(house)
+        ready.set()
+
+    def body() -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(
+                    serve(
+                        settings,
+                        sock,
+                        address,
+                        control_token_for(settings),
+                        on_ready=on_ready,
+                        on_server=servers.append,
+                    )
+                )
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            sock.close()
+            ready.set()
+
+    thread = threading.Thread(target=body, name="sandbox-server", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if not errors:
+            yield address, houses[0]
+    finally:
+        if servers:
+            servers[0].should_exit = True
+        thread.join()
+        if errors:
+            raise errors[0]

@@ -1,0 +1,84 @@
+"""The accounts, in the database and, because every call asks for one, in memory as well.
+
+One process owns the database, so the copy in memory is right as long as `put` and `remove` are the only way to change
+an account.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sandbox.model import Account, CallbackAuth, MsisdnFormat, Order, Shortcode
+from sandbox.store.database import Queries, Tx
+
+_OWN_COLUMNS = ("name", "token")
+
+
+def _to_spec(account: Account) -> str:
+    return json.dumps(
+        {each.name: getattr(account, each.name) for each in fields(Account) if each.name not in _OWN_COLUMNS}
+    )
+
+
+def _from_row(name: str, token: str, spec: str) -> Account:
+    values: dict[str, Any] = json.loads(spec)
+    return Account(
+        name=name,
+        token=token,
+        **{
+            **values,
+            "shortcodes": tuple(Shortcode(each) for each in values["shortcodes"]),
+            "callback_auth": CallbackAuth(values["callback_auth"]),
+            "msisdn_format": MsisdnFormat(values["msisdn_format"]),
+            "retry_s": tuple(values["retry_s"]),
+            "order": Order(values["order"]),
+        },
+    )
+
+
+def put(tx: Tx, account: Account) -> None:
+    """Add an account, or replace the one of its name."""
+    tx.execute(
+        "INSERT INTO accounts (name, token, spec) VALUES (:name, :token, :spec) "
+        "ON CONFLICT (name) DO UPDATE SET token = excluded.token, spec = excluded.spec",
+        {"name": account.name, "token": account.token, "spec": _to_spec(account)},
+    )
+
+
+def remove(tx: Tx, name: str) -> None:
+    """Remove an account. What was recorded under its name is the caller's to remove."""
+    tx.execute("DELETE FROM accounts WHERE name = :name", {"name": name})
+
+
+def stored(db: Queries) -> Sequence[Account]:
+    return [_from_row(*row) for row in db.execute("SELECT name, token, spec FROM accounts ORDER BY name")]
+
+
+class Directory:
+    """The accounts in memory, by name and by token."""
+
+    def __init__(self, accounts: Iterable[Account] = ()) -> None:
+        self._by_name: dict[str, Account] = {}
+        self._by_token: dict[str, Account] = {}
+        for account in accounts:
+            self.put(account)
+
+    def put(self, account: Account) -> None:
+        self.remove(account.name)
+        self._by_name[account.name] = account
+        self._by_token[account.token] = account
+
+    def remove(self, name: str) -> None:
+        old = self._by_name.pop(name, None)
+        if old is not None:
+            del self._by_token[old.token]
+
+    def get(self, name: str) -> Account | None:
+        return self._by_name.get(name)
+
+    def by_token(self, token: str) -> Account | None:
+        return self._by_token.get(token)
+
+    def all(self) -> Sequence[Account]:
+        return list(self._by_name.values())

@@ -1,0 +1,357 @@
+"""The one door to SQLite: `write(fn)` runs a function in a durable transaction, `read(fn)` in a read-only one.
+
+One thread owns the one write connection. Whatever is waiting when it comes round is committed together, and every
+caller still awaits the commit that holds its own rows: that is what makes durable fast. No SQL of the product lives
+here.
+"""
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sandbox.errors import AlreadyRunning, Damaged, NotOurs, StorageError, StorageFull
+from sandbox.events import Entry
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x39626974  # "9bit": how a file says whose it is
+SCHEMA_VERSION = 1
+GROUP = 256  # functions committed together at the most
+READERS = 2  # threads that read; more would only fight for the interpreter
+
+
+class Queries(Protocol):
+    """What a reading function gets: `execute(sql, parameters)`, parameters by `:name`."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> sqlite3.Cursor: ...
+
+
+@dataclass(slots=True)
+class Due:
+    """News for the scheduler: a lane's next timer. `exact` replaces what it knew, otherwise the earlier one counts."""
+
+    lane: str
+    due_ms: int | None
+    exact: bool = False
+
+
+class Tx:
+    """What a writing function gets: SQL to run, and lists of what to announce once it is committed."""
+
+    __slots__ = ("due", "execute", "news")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.execute = connection.execute
+        self.news: list[Entry] = []
+        self.due: list[Due] = []
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[Any], Any]
+    future: asyncio.Future[Any]
+    reading: bool = False
+    value: Any = None
+    error: BaseException | None = None
+    news: list[Entry] = field(default_factory=list)
+    due: list[Due] = field(default_factory=list)
+
+
+class Database:
+    """A SQLite file, or memory (`:memory:`), opened for one sandbox alone.
+
+    `committed` is called in the event loop after each commit, before its callers go on, with the news and the due
+    timers of that commit in order.
+    """
+
+    def __init__(self, path: str, *, committed: Callable[[list[Entry], list[Due]], None] | None = None) -> None:
+        self.path = path
+        self.in_memory = path == ":memory:"
+        self.committed = committed
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._read_connections: list[sqlite3.Connection] = []
+        self._lock: sqlite3.Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: threading.Thread | None = None
+        self._readers: ThreadPoolExecutor | None = None
+
+    def open(self) -> None:
+        """Open, check and if need be create the database. Call it in the event loop that will use it.
+
+        Raises NotOurs, Damaged, AlreadyRunning or StorageError, and in these cases has not changed the file.
+        """
+        if not self.in_memory:
+            _make_folder(Path(self.path))
+            self._lock = _lock(self.path)
+        try:
+            if not self.in_memory:
+                _check(self.path)
+            connection = _connect(self.path)
+            try:
+                _prepare(connection, self.path)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            self._unlock()
+            raise
+        self._loop = asyncio.get_running_loop()
+        self._writer = threading.Thread(target=self._write_loop, args=(connection,), name="sandbox-writer", daemon=True)
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Commit what is waiting, then let go of the file."""
+        if self._writer is None:
+            return
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.join)
+        self._writer = None
+        if self._readers is not None:
+            self._readers.shutdown()
+        for connection in self._read_connections:
+            connection.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` in a transaction and return its value once that is durable.
+
+        What `fn` raises undoes its own changes alone and is raised here. `fn` may be run again if a neighbour in the
+        same commit fails, so it must have no effect but on the database. Raises StorageError, or StorageFull, when
+        nothing was stored.
+        """
+        value: T = await self._submit(_Job(fn, self._require_loop().create_future()))
+        return value
+
+    async def read(self, fn: Callable[[Queries], T]) -> T:
+        """Run `fn` on a read-only connection that sees all that is committed."""
+        loop = self._require_loop()
+        if self.in_memory:  # there is one connection only, so its thread reads too
+            value: T = await self._submit(_Job(fn, loop.create_future(), reading=True))
+            return value
+        if self._readers is None:
+            self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sandbox-reader")
+        return await loop.run_in_executor(self._readers, self._read, fn)
+
+    def _require_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or self._writer is None:
+            raise StorageError("The database is not open.")
+        return self._loop
+
+    def _submit(self, job: _Job) -> asyncio.Future[Any]:
+        self._jobs.put(job)
+        return job.future
+
+    def _read(self, fn: Callable[[Queries], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = _connect(self.path)
+            connection.execute("PRAGMA query_only = 1")
+            self._local.connection = connection
+            self._read_connections.append(connection)
+        connection.execute("BEGIN")  # one function sees one state
+        try:
+            return fn(connection)
+        except sqlite3.Error as error:
+            raise _storage_error(error, self.path) from error
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _write_loop(self, connection: sqlite3.Connection) -> None:
+        assert self._loop is not None
+        open_ = True
+        while open_:
+            job = self._jobs.get()
+            group: list[_Job] = []
+            while job is not None:
+                group.append(job)
+                if len(group) == GROUP:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            else:
+                open_ = False
+            if group:
+                self._run(connection, group)
+                try:
+                    self._loop.call_soon_threadsafe(self._announce, group)
+                except RuntimeError:  # the loop is gone, and with it everyone who waited
+                    open_ = False
+        connection.close()
+
+    def _run(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
+        """Carry out the jobs of a group, in order, in as few commits as may be."""
+        writes = [job for job in group if not job.reading]
+        try:
+            if writes:
+                try:
+                    self._commit(connection, writes)
+                except _Spoilt:
+                    for job in writes:  # somebody's function failed: each goes alone, and keeps its own fate
+                        try:
+                            self._commit(connection, [job])
+                        except _Spoilt as spoilt:
+                            job.error = spoilt.reason
+            for job in group:
+                if job.reading:
+                    self._read_in_memory(connection, job)
+        except BaseException as error:  # nothing may leave a caller waiting for ever
+            for job in group:
+                job.error = job.error or error
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+        """One transaction for `jobs`; _Spoilt if any of it failed, and then none of it happened."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                tx = Tx(connection)
+                job.value = job.run(tx)
+                job.news, job.due = tx.news, tx.due
+            connection.execute("COMMIT")
+        except BaseException as error:
+            for job in jobs:
+                job.value, job.news, job.due = None, [], []
+            if connection.in_transaction:  # SQLite has rolled back by itself after some errors
+                connection.execute("ROLLBACK")
+            reason = _storage_error(error, self.path) if isinstance(error, sqlite3.Error) else error
+            raise _Spoilt(reason) from error
+
+    def _read_in_memory(self, connection: sqlite3.Connection, job: _Job) -> None:
+        connection.execute("PRAGMA query_only = 1")
+        try:
+            job.value = job.run(connection)
+        except sqlite3.Error as error:
+            job.error = _storage_error(error, self.path)
+        except BaseException as error:
+            job.error = error
+        finally:
+            connection.execute("PRAGMA query_only = 0")
+
+    def _announce(self, group: Iterable[_Job]) -> None:
+        if self.committed is not None:
+            news = [entry for job in group for entry in job.news]
+            due = [each for job in group for each in job.due]
+            if news or due:
+                self.committed(news, due)
+        for job in group:
+            if job.future.done():  # its caller was cancelled; what it wrote stands
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.value)
+
+
+class _Spoilt(Exception):
+    def __init__(self, reason: BaseException) -> None:
+        self.reason = reason
+
+
+def _storage_error(error: sqlite3.Error, path: str) -> StorageError:
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith("SQLITE_FULL"):
+        return StorageFull(f"There is no room left for the database {path}. Free some space; nothing is lost so far.")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return Damaged(f"The database {path} is damaged ({error}). Move it away, or give another file with --db.")
+    return StorageError(f"The database {path} cannot be used: {error}.")
+
+
+def _make_folder(file: Path) -> None:
+    """The folder of the database; one that we make ignores itself in git."""
+    folder = file.parent
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700)
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder} for the database cannot be made: {error.strerror}. Give another file with --db, or "
+            "--db :memory: for none."
+        ) from error
+
+
+def _lock(path: str) -> sqlite3.Connection:
+    """Hold `path`-lock until closed. SQLite's own file lock: it works on every system and ends with the process."""
+    try:
+        lock = sqlite3.connect(f"{path}-lock", timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StorageError(f"The database {path} cannot be opened: {error}. Give another file with --db.") from error
+    try:
+        lock.execute("PRAGMA journal_mode = MEMORY")
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            raise AlreadyRunning(
+                f"Another sandbox is running on the database {path}. Stop it, or give this one a file of its own "
+                "with --db FILE (or --db :memory:)."
+            ) from None
+        raise StorageError(f"The database {path} cannot be locked: {error}. Give another file with --db.") from error
+    except sqlite3.DatabaseError as error:
+        lock.close()
+        raise NotOurs(f"{path}-lock is no lock of this sandbox: {error}. Give another file with --db.") from error
+    return lock
+
+
+def _check(path: str) -> None:
+    """Refuse a file that is not ours or is damaged, without changing it."""
+    file = Path(path)
+    if not file.exists() or file.stat().st_size == 0:
+        return
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if owner != APPLICATION_ID:
+            raise NotOurs(f"{path} is another program's database. It was not touched; give another file with --db.")
+        if version != SCHEMA_VERSION:
+            raise NotOurs(
+                f"{path} was written by another version of the sandbox (schema {version}, this one has "
+                f"{SCHEMA_VERSION}). It was not touched; move it away, or give another file with --db."
+            )
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise Damaged(f"{path} is damaged ({verdict}). It was not touched; move it away, or use another --db.")
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            raise NotOurs(f"{path} is not a database. It was not touched; give another file with --db.") from error
+        raise Damaged(f"{path} is damaged ({error}). It was not touched; move it away, or use another --db.") from error
+    finally:
+        connection.close()
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # check_same_thread: the writer is made in the loop's thread and then used in its own only.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5, cached_statements=256)
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    """The promise of durability, and the schema if the file is new."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # the commit comes before the answer
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            schema = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+            connection.executescript(
+                f"BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
+                f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
+            )
+            if path != ":memory:":
+                os.chmod(path, 0o600)  # it holds the accounts' tokens
+    except sqlite3.Error as error:
+        raise _storage_error(error, path) from error

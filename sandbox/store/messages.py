@@ -1,0 +1,465 @@
+"""Messages, the requests they came in, conversations and handsets: all SQL about them.
+
+Functions run inside `database.write` (they take a Tx) or `database.read` (they take Queries). Lists are newest first
+and go on from a cursor, which is the number of the last thing seen.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandbox.model import (
+    Conversation,
+    Direction,
+    Encoding,
+    Handset,
+    HandsetState,
+    Message,
+    MessageState,
+    Msisdn,
+    Problem,
+    RecordedRequest,
+    Shortcode,
+)
+from sandbox.store.database import Queries, Tx
+
+# A routed MO message has the state of its latest webhook delivery.
+_MESSAGE = """
+SELECT m.seq, m.account, m.direction, m.msisdn, m.shortcode, m.text, m.session_id, m.ref_id, m.sent_date, m.at_ms,
+       m.telco, m.encoding, m.segments, COALESCE(d.state, m.state), m.extra, m.warnings, m.delivery_seq
+  FROM messages m LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
+"""
+_REQUEST = """
+SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, warnings FROM requests
+"""
+
+
+def _to_message(row: Sequence[Any]) -> Message:
+    return Message(
+        seq=row[0],
+        account=row[1],
+        direction=Direction(row[2]),
+        msisdn=Msisdn(row[3]),
+        shortcode=Shortcode(row[4]),
+        text=row[5],
+        session_id=row[6],
+        ref_id=row[7],
+        sent_date=row[8],
+        at_ms=row[9],
+        telco=row[10],
+        encoding=Encoding(row[11]),
+        segments=row[12],
+        state=row[13],
+        extra=json.loads(row[14]) if row[14] else {},
+        warnings=tuple(json.loads(row[15])) if row[15] else (),
+        delivery_seq=row[16],
+    )
+
+
+def insert(tx: Tx, message: Message) -> None:
+    tx.execute(
+        "INSERT INTO messages (seq, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, at_ms, "
+        "telco, encoding, segments, state, extra, warnings, delivery_seq) VALUES (:seq, :account, :direction, :msisdn, "
+        ":shortcode, :text, :session, :ref, :sent, :at, :telco, :encoding, :segments, :state, :extra, :warnings, "
+        ":delivery)",
+        {
+            "seq": message.seq,
+            "account": message.account,
+            "direction": message.direction,
+            "msisdn": message.msisdn,
+            "shortcode": message.shortcode,
+            "text": message.text,
+            "session": message.session_id,
+            "ref": message.ref_id,
+            "sent": message.sent_date,
+            "at": message.at_ms,
+            "telco": message.telco,
+            "encoding": message.encoding,
+            "segments": message.segments,
+            "state": message.state,
+            "extra": json.dumps(message.extra) if message.extra else None,
+            "warnings": json.dumps(message.warnings) if message.warnings else None,
+            "delivery": message.delivery_seq,
+        },
+    )
+
+
+def get(db: Queries, seq: int) -> Message | None:
+    row = db.execute(_MESSAGE + "WHERE m.seq = :seq", {"seq": seq}).fetchone()
+    return _to_message(row) if row else None
+
+
+def page(
+    db: Queries,
+    *,
+    account: str,
+    msisdn: str | None = None,
+    shortcode: str | None = None,
+    session_id: str | None = None,
+    direction: str | None = None,
+    state: str | None = None,
+    to: str | None = None,
+    from_: str | None = None,
+    text: str | None = None,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Sequence[Message]:
+    """Messages of an account that match everything given, newest first, numbers exactly.
+
+    `text` is a glob (`*`, `?`, `[…]`) over the whole text, by case. `after` and `before` bound the message's number.
+    """
+    where = ["m.account = :account"]
+    if msisdn is not None:
+        where.append("m.msisdn = :msisdn")
+    if shortcode is not None:
+        where.append("m.shortcode = :shortcode")
+    if session_id is not None:
+        where.append("m.session_id = :session")
+    if direction is not None:
+        where.append("m.direction = :direction")
+    if state is not None:
+        where.append("COALESCE(d.state, m.state) = :state")
+    if to is not None:
+        where.append("CASE m.direction WHEN 'mt' THEN m.msisdn ELSE m.shortcode END = :to")
+    if from_ is not None:
+        where.append("CASE m.direction WHEN 'mt' THEN m.shortcode ELSE m.msisdn END = :from")
+    if text is not None:
+        where.append("m.text GLOB :text")
+    if after is not None:
+        where.append("m.seq > :after")
+    if before is not None:
+        where.append("m.seq < :before")
+    rows = db.execute(
+        f"{_MESSAGE} WHERE {' AND '.join(where)} ORDER BY m.seq DESC LIMIT :limit",
+        {
+            "account": account,
+            "msisdn": msisdn,
+            "shortcode": shortcode,
+            "session": session_id,
+            "direction": direction,
+            "state": state,
+            "to": to,
+            "from": from_,
+            "text": text,
+            "after": after,
+            "before": before,
+            "limit": limit,
+        },
+    )
+    return [_to_message(row) for row in rows]
+
+
+def set_delivery(tx: Tx, message_seq: int, delivery_seq: int) -> None:
+    tx.execute(
+        "UPDATE messages SET delivery_seq = :delivery, state = :routed WHERE seq = :seq",
+        {"delivery": delivery_seq, "routed": MessageState.ROUTED, "seq": message_seq},
+    )
+
+
+def waiting(db: Queries, account: str, msisdn: str) -> Sequence[int]:
+    """Numbers of the MT messages that wait for the handset to be on, oldest first."""
+    rows = db.execute(
+        "SELECT seq FROM messages WHERE account = :account AND msisdn = :msisdn AND state = 'accepted' ORDER BY seq",
+        {"account": account, "msisdn": msisdn},
+    )
+    return [row[0] for row in rows]
+
+
+def set_arrived(tx: Tx, seq: int) -> None:
+    tx.execute("UPDATE messages SET state = :state WHERE seq = :seq", {"state": MessageState.ARRIVED, "seq": seq})
+
+
+# Requests ----------------------------------------------------------------------------------------------------------
+
+
+def insert_request(tx: Tx, request: RecordedRequest) -> None:
+    tx.execute(
+        "INSERT INTO requests (seq, account, at_ms, method, path, client, headers, body, status_code, answer, "
+        "problems, warnings) VALUES (:seq, :account, :at, :method, :path, :client, :headers, :body, :status, :answer, "
+        ":problems, :warnings)",
+        {
+            "seq": request.seq,
+            "account": request.account,
+            "at": request.at_ms,
+            "method": request.method,
+            "path": request.path,
+            "client": request.client,
+            "headers": json.dumps(request.headers),
+            "body": request.body,
+            "status": request.status_code,
+            "answer": request.answer,
+            "problems": json.dumps([[each.field, each.code, each.message, each.hint] for each in request.problems])
+            if request.problems
+            else None,
+            "warnings": json.dumps(request.warnings) if request.warnings else None,
+        },
+    )
+
+
+def _to_request(row: Sequence[Any]) -> RecordedRequest:
+    return RecordedRequest(
+        seq=row[0],
+        account=row[1],
+        at_ms=row[2],
+        method=row[3],
+        path=row[4],
+        client=row[5],
+        headers=tuple((name, value) for name, value in json.loads(row[6])),
+        body=row[7],
+        status_code=row[8],
+        answer=row[9],
+        problems=tuple(
+            Problem(field=field, code=code, message=message, hint=hint)
+            for field, code, message, hint in json.loads(row[10] or "[]")
+        ),
+        warnings=tuple(json.loads(row[11] or "[]")),
+    )
+
+
+def get_request(db: Queries, seq: int) -> RecordedRequest | None:
+    row = db.execute(_REQUEST + "WHERE seq = :seq", {"seq": seq}).fetchone()
+    return _to_request(row) if row else None
+
+
+def requests_page(
+    db: Queries, *, account: str, verdict: str | None = None, before: int | None = None, limit: int = 50
+) -> Sequence[RecordedRequest]:
+    """Calls to the gateway, newest first: the account's own, and those whose token belongs to nobody."""
+    where = ["(account = :account OR account IS NULL)"]
+    if verdict == "refused":
+        where.append("status_code <> 200")
+    elif verdict == "accepted":
+        where.append("status_code = 200")
+    if before is not None:
+        where.append("seq < :before")
+    rows = db.execute(
+        f"{_REQUEST} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
+        {"account": account, "before": before, "limit": limit},
+    )
+    return [_to_request(row) for row in rows]
+
+
+# Conversations -----------------------------------------------------------------------------------------------------
+
+
+def touch_mt(
+    tx: Tx, *, account: str, msisdn: str, shortcode: str, seq: int, session_id: str, ref_id: str | None
+) -> None:
+    """An MT message came into the conversation: it is unread, and its session is the one that a reply carries."""
+    tx.execute(
+        "INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq) "
+        "VALUES (:account, :msisdn, :shortcode, :session, :ref, 1, 0, :seq) "
+        "ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, "
+        "ref_id = excluded.ref_id, unread = unread + 1, last_seq = excluded.last_seq",
+        {
+            "account": account,
+            "msisdn": msisdn,
+            "shortcode": shortcode,
+            "session": session_id,
+            "ref": ref_id,
+            "seq": seq,
+        },
+    )
+
+
+def touch_mo(tx: Tx, *, account: str, msisdn: str, shortcode: str, seq: int) -> int:
+    """An MO message came into the conversation; returns how many came before it."""
+    row = tx.execute(
+        "INSERT INTO conversations (account, msisdn, shortcode, unread, originated, last_seq) "
+        "VALUES (:account, :msisdn, :shortcode, 0, 1, :seq) "
+        "ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET originated = originated + 1, "
+        "last_seq = excluded.last_seq RETURNING originated",
+        {"account": account, "msisdn": msisdn, "shortcode": shortcode, "seq": seq},
+    ).fetchone()
+    count: int = row[0]
+    return count - 1
+
+
+def last_session(
+    db: Queries, *, account: str, msisdn: str, shortcode: str | None
+) -> tuple[str, str, str | None] | None:
+    """(shortcode, session_id, ref_id) of the handset's last MT, from that shortcode if one is given."""
+    row = db.execute(
+        "SELECT shortcode, session_id, ref_id FROM conversations WHERE account = :account AND msisdn = :msisdn "
+        "AND session_id IS NOT NULL"
+        + (" AND shortcode = :shortcode" if shortcode is not None else "")
+        + " ORDER BY last_seq DESC LIMIT 1",
+        {"account": account, "msisdn": msisdn, "shortcode": shortcode},
+    ).fetchone()
+    return (row[0], row[1], row[2]) if row else None
+
+
+def mark_read(tx: Tx, *, account: str, msisdn: str, shortcode: str) -> bool:
+    """Nothing in the conversation is unread any more; True if something was."""
+    changed = tx.execute(
+        "UPDATE conversations SET unread = 0 WHERE account = :account AND msisdn = :msisdn "
+        "AND shortcode = :shortcode AND unread > 0",
+        {"account": account, "msisdn": msisdn, "shortcode": shortcode},
+    )
+    return changed.rowcount > 0
+
+
+_CONVERSATION = """
+SELECT c.account, c.msisdn, c.shortcode, COALESCE(c.session_id, m.session_id), c.unread, c.last_seq, m.at_ms, m.text,
+       m.direction, COALESCE(d.state, m.state), COALESCE(h.label, ''), COALESCE(h.telco, m.telco),
+       COALESCE(h.state, 'on')
+  FROM conversations c
+  JOIN messages m ON m.seq = c.last_seq
+  LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
+  LEFT JOIN handsets h ON h.account = c.account AND h.msisdn = c.msisdn
+"""
+
+
+def _to_conversation(row: Sequence[Any]) -> Conversation:
+    return Conversation(
+        account=row[0],
+        msisdn=Msisdn(row[1]),
+        shortcode=Shortcode(row[2]),
+        session_id=row[3],
+        unread=row[4],
+        last_seq=row[5],
+        last_at_ms=row[6],
+        last_text=row[7],
+        last_direction=Direction(row[8]),
+        last_state=row[9],
+        label=row[10],
+        telco=row[11],
+        handset_state=HandsetState(row[12]),
+    )
+
+
+def conversations(
+    db: Queries, *, account: str, before: int | None = None, search: str | None = None, limit: int = 50
+) -> Sequence[Conversation]:
+    """Conversations by their newest message, newest first; `search` looks in numbers and labels."""
+    where = ["c.account = :account"]
+    if before is not None:
+        where.append("c.last_seq < :before")
+    if search:
+        where.append("(instr(c.msisdn, :search) > 0 OR instr(lower(COALESCE(h.label, '')), lower(:search)) > 0)")
+    rows = db.execute(
+        f"{_CONVERSATION} WHERE {' AND '.join(where)} ORDER BY c.last_seq DESC LIMIT :limit",
+        {"account": account, "before": before, "search": search, "limit": limit},
+    )
+    return [_to_conversation(row) for row in rows]
+
+
+def conversation(db: Queries, *, account: str, msisdn: str, shortcode: str) -> Conversation | None:
+    row = db.execute(
+        _CONVERSATION + "WHERE c.account = :account AND c.msisdn = :msisdn AND c.shortcode = :shortcode",
+        {"account": account, "msisdn": msisdn, "shortcode": shortcode},
+    ).fetchone()
+    return _to_conversation(row) if row else None
+
+
+def unread(db: Queries, account: str) -> int:
+    """MT messages of the account that nobody has looked at."""
+    count: int = db.execute(
+        "SELECT COALESCE(SUM(unread), 0) FROM conversations WHERE account = :account", {"account": account}
+    ).fetchone()[0]
+    return count
+
+
+# Handsets ----------------------------------------------------------------------------------------------------------
+
+
+def handset(db: Queries, account: str, msisdn: str) -> tuple[str, str, HandsetState] | None:
+    """(label, telco, state) that somebody gave the handset; None for one that nobody has touched."""
+    row = db.execute(
+        "SELECT label, telco, state FROM handsets WHERE account = :account AND msisdn = :msisdn",
+        {"account": account, "msisdn": msisdn},
+    ).fetchone()
+    return (row[0], row[1], HandsetState(row[2])) if row else None
+
+
+def put_handset(tx: Tx, handset: Handset) -> None:
+    tx.execute(
+        "INSERT INTO handsets (account, msisdn, label, telco, state) "
+        "VALUES (:account, :msisdn, :label, :telco, :state) "
+        "ON CONFLICT (account, msisdn) DO UPDATE SET label = excluded.label, telco = excluded.telco, "
+        "state = excluded.state",
+        {
+            "account": handset.account,
+            "msisdn": handset.msisdn,
+            "label": handset.label,
+            "telco": handset.telco,
+            "state": handset.state,
+        },
+    )
+
+
+def handset_numbers(db: Queries, *, account: str, after: str = "", limit: int = 50) -> Sequence[Msisdn]:
+    """Numbers of all handsets that the account knows, in order, from the one after `after`."""
+    rows = db.execute(
+        "SELECT msisdn FROM handsets WHERE account = :account AND msisdn > :after "
+        "UNION SELECT msisdn FROM conversations WHERE account = :account AND msisdn > :after "
+        "ORDER BY msisdn LIMIT :limit",
+        {"account": account, "after": after, "limit": limit},
+    )
+    return [Msisdn(row[0]) for row in rows]
+
+
+# Housekeeping ------------------------------------------------------------------------------------------------------
+
+
+def forget(tx: Tx, account: str | None) -> None:
+    """Remove everything recorded, of one account or of all. Accounts stay, and so does the journal's last entry."""
+    scope: Mapping[str, str | None] = {"account": account}
+    mine = "" if account is None else " WHERE account = :account"
+    tx.execute("DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries" + mine + ")", scope)
+    for table in ("handsets", "conversations", "messages", "requests", "webhook_deliveries", "timers"):
+        tx.execute(f"DELETE FROM {table}{mine}", scope)
+    tx.execute(
+        "DELETE FROM journal WHERE seq < (SELECT MAX(seq) FROM journal)"
+        + ("" if account is None else " AND account = :account"),
+        scope,
+    )
+
+
+def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
+    """Remove what is beyond the newest `keep` messages or older than `oldest_ms`; never one with work pending.
+
+    At most `most` messages at a time, so that no commit takes long. Returns how many went.
+    """
+    edge = _edge(tx, "messages", keep, oldest_ms, most)
+    scope = {"edge": edge}
+    gone = tx.execute(
+        "DELETE FROM messages WHERE seq <= :edge AND state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM "
+        "webhook_deliveries d WHERE d.message_seq = messages.seq AND d.state IN ('pending', 'in_flight', 'retrying'))",
+        scope,
+    ).rowcount
+    if gone:
+        orphaned = "message_seq <= :edge AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = message_seq)"
+        tx.execute(
+            f"DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries WHERE {orphaned})",
+            scope,
+        )
+        tx.execute(f"DELETE FROM webhook_deliveries WHERE {orphaned}", scope)
+        tx.execute(
+            "DELETE FROM conversations WHERE last_seq <= :edge "
+            "AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = last_seq)",
+            scope,
+        )
+    # A refused request has no message: requests go by the same count and age on their own.
+    tx.execute("DELETE FROM requests WHERE seq <= :edge", {"edge": _edge(tx, "requests", keep, oldest_ms, most)})
+    tx.execute(
+        "DELETE FROM journal WHERE seq <= :edge AND seq < (SELECT MAX(seq) FROM journal)",
+        {"edge": _edge(tx, "journal", keep * 4, oldest_ms, most * 4)},
+    )
+    return gone
+
+
+def _edge(db: Queries, table: str, keep: int, oldest_ms: int, most: int) -> int:
+    """The number up to which rows of `table` are too many or too old, at most `most` of them."""
+    too_many = db.execute(f"SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1 OFFSET :keep", {"keep": keep}).fetchone()
+    young = db.execute(
+        f"SELECT seq FROM {table} WHERE at_ms >= :oldest ORDER BY seq LIMIT 1",
+        {"oldest": oldest_ms},
+    ).fetchone()
+    edge = max(too_many[0] if too_many else 0, young[0] - 1 if young else 0)
+    last = db.execute(
+        f"SELECT MAX(seq) FROM (SELECT seq FROM {table} WHERE seq <= :edge ORDER BY seq LIMIT :most)",
+        {"edge": edge, "most": most},
+    ).fetchone()
+    return last[0] or 0

@@ -1,0 +1,293 @@
+"""What is owed and when: webhook deliveries, their attempts, and timers. All SQL about them.
+
+Functions run inside `database.write` (they take a Tx) or `database.read` (they take Queries). What follows an attempt
+is decided in webhooks/retry.py; here it is only written down.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sandbox.model import (
+    Attempt,
+    DeliveryState,
+    Msisdn,
+    Outcome,
+    OutcomeKind,
+    Shortcode,
+    Timer,
+    TimerKind,
+    Trigger,
+    WebhookDelivery,
+)
+from sandbox.store.database import Due, Queries, Tx
+
+_DELIVERY = """
+SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used,
+       first_failed_ms, next_attempt_ms, redelivery_of
+  FROM webhook_deliveries
+"""
+_OPEN = "state IN ('pending', 'in_flight', 'retrying')"
+
+
+def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
+    return WebhookDelivery(
+        seq=row[0],
+        message_seq=row[1],
+        account=row[2],
+        msisdn=Msisdn(row[3]),
+        shortcode=Shortcode(row[4]),
+        url=row[5],
+        body=row[6],
+        state=DeliveryState(row[7]),
+        created_ms=row[8],
+        attempts=row[9],
+        retries_used=row[10],
+        first_failed_ms=row[11],
+        next_attempt_ms=row[12],
+        redelivery_of=row[13],
+    )
+
+
+def insert(tx: Tx, delivery: WebhookDelivery) -> None:
+    tx.execute(
+        "INSERT INTO webhook_deliveries (seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, "
+        "attempts, retries_used, first_failed_ms, next_attempt_ms, redelivery_of) VALUES (:seq, :message, :account, "
+        ":msisdn, :shortcode, :url, :body, :state, :created, 0, 0, NULL, :next, :of)",
+        {
+            "seq": delivery.seq,
+            "message": delivery.message_seq,
+            "account": delivery.account,
+            "msisdn": delivery.msisdn,
+            "shortcode": delivery.shortcode,
+            "url": delivery.url,
+            "body": delivery.body,
+            "state": delivery.state,
+            "created": delivery.created_ms,
+            "next": delivery.next_attempt_ms,
+            "of": delivery.redelivery_of,
+        },
+    )
+
+
+def get(db: Queries, seq: int) -> WebhookDelivery | None:
+    row = db.execute(_DELIVERY + "WHERE seq = :seq", {"seq": seq}).fetchone()
+    return _to_delivery(row) if row else None
+
+
+def page(
+    db: Queries, *, account: str, state: str | None = None, before: int | None = None, limit: int = 50
+) -> Sequence[WebhookDelivery]:
+    """Webhook deliveries of an account, newest first."""
+    where = ["account = :account"]
+    if state is not None:
+        where.append("state = :state")
+    if before is not None:
+        where.append("seq < :before")
+    rows = db.execute(
+        f"{_DELIVERY} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
+        {"account": account, "state": state, "before": before, "limit": limit},
+    )
+    return [_to_delivery(row) for row in rows]
+
+
+def of_message(db: Queries, message_seq: int) -> Sequence[WebhookDelivery]:
+    """All webhook deliveries of a message, oldest first: the first one, then redeliveries."""
+    rows = db.execute(_DELIVERY + "WHERE message_seq = :seq ORDER BY seq", {"seq": message_seq})
+    return [_to_delivery(row) for row in rows]
+
+
+def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
+    """Whether an earlier webhook delivery of the same conversation is still open."""
+    return (
+        db.execute(
+            f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND msisdn = :msisdn AND {_OPEN} "
+            "AND shortcode = :shortcode AND seq < :seq LIMIT 1",
+            {
+                "account": delivery.account,
+                "msisdn": delivery.msisdn,
+                "shortcode": delivery.shortcode,
+                "seq": delivery.seq,
+            },
+        ).fetchone()
+        is not None
+    )
+
+
+def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
+    """The oldest open webhook delivery of the same conversation."""
+    row = db.execute(
+        f"{_DELIVERY} WHERE account = :account AND msisdn = :msisdn AND {_OPEN} AND shortcode = :shortcode "
+        "ORDER BY seq LIMIT 1",
+        {"account": delivery.account, "msisdn": delivery.msisdn, "shortcode": delivery.shortcode},
+    ).fetchone()
+    return _to_delivery(row) if row else None
+
+
+def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
+    """Every webhook delivery that is still owed an attempt, of one account or of all, oldest first."""
+    mine = "" if account is None else " AND account = :account"
+    rows = db.execute(f"{_DELIVERY} WHERE {_OPEN}{mine} ORDER BY seq", {"account": account})
+    return [_to_delivery(row) for row in rows]
+
+
+def update(
+    tx: Tx,
+    seq: int,
+    *,
+    state: DeliveryState,
+    attempts: int,
+    retries_used: int,
+    first_failed_ms: int | None,
+    next_attempt_ms: int | None,
+) -> None:
+    tx.execute(
+        "UPDATE webhook_deliveries SET state = :state, attempts = :attempts, retries_used = :retries, "
+        "first_failed_ms = :failed, next_attempt_ms = :next WHERE seq = :seq",
+        {
+            "state": state,
+            "attempts": attempts,
+            "retries": retries_used,
+            "failed": first_failed_ms,
+            "next": next_attempt_ms,
+            "seq": seq,
+        },
+    )
+
+
+# Attempts ----------------------------------------------------------------------------------------------------------
+
+
+def begin_attempt(tx: Tx, attempt: Attempt) -> None:
+    tx.execute(
+        "INSERT INTO attempts (delivery_seq, number, triggered, started_ms, offset_ms) "
+        "VALUES (:seq, :number, :trigger, :started, :offset)",
+        {
+            "seq": attempt.delivery_seq,
+            "number": attempt.number,
+            "trigger": attempt.trigger,
+            "started": attempt.started_ms,
+            "offset": attempt.offset_ms,
+        },
+    )
+
+
+def end_attempt(tx: Tx, seq: int, number: int, outcome: Outcome, warnings: Sequence[str]) -> None:
+    tx.execute(
+        "UPDATE attempts SET outcome = :outcome, duration_ms = :duration, status_code = :status, headers = :headers, "
+        "body = :body, error = :error, warnings = :warnings WHERE delivery_seq = :seq AND number = :number",
+        {
+            "outcome": outcome.kind,
+            "duration": outcome.duration_ms,
+            "status": outcome.status_code,
+            "headers": json.dumps(outcome.headers) if outcome.headers else None,
+            "body": outcome.body,
+            "error": outcome.error,
+            "warnings": json.dumps(warnings) if warnings else None,
+            "seq": seq,
+            "number": number,
+        },
+    )
+
+
+def attempts(db: Queries, seq: int) -> Sequence[Attempt]:
+    """The attempts of a webhook delivery, the first one first."""
+    rows = db.execute(
+        "SELECT delivery_seq, number, triggered, started_ms, offset_ms, outcome, duration_ms, status_code, headers, "
+        "body, error, warnings FROM attempts WHERE delivery_seq = :seq ORDER BY number",
+        {"seq": seq},
+    )
+    return [
+        Attempt(
+            delivery_seq=row[0],
+            number=row[1],
+            trigger=Trigger(row[2]),
+            started_ms=row[3],
+            offset_ms=row[4],
+            outcome=None
+            if row[5] is None
+            else Outcome(
+                kind=OutcomeKind(row[5]),
+                duration_ms=row[6],
+                status_code=row[7],
+                headers=tuple((name, value) for name, value in json.loads(row[8] or "[]")),
+                body=row[9],
+                error=row[10],
+            ),
+            warnings=tuple(json.loads(row[11] or "[]")),
+        )
+        for row in rows
+    ]
+
+
+def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
+    """(delivery, number) of attempts without an outcome: under way, or cut off by a crash."""
+    return db.execute("SELECT delivery_seq, number FROM attempts WHERE outcome IS NULL").fetchall()
+
+
+# Timers ------------------------------------------------------------------------------------------------------------
+
+
+def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, lane: str, account: str, subject: int, data: str = "") -> None:
+    tx.execute(
+        "INSERT INTO timers (due_ms, kind, lane, account, subject, data) "
+        "VALUES (:due, :kind, :lane, :account, :subject, :data)",
+        {"due": due_ms, "kind": kind, "lane": lane, "account": account, "subject": subject, "data": data},
+    )
+    tx.due.append(Due(lane, due_ms))
+
+
+def drop_timers(tx: Tx, subject: int, kind: TimerKind) -> None:
+    tx.execute("DELETE FROM timers WHERE subject = :subject AND kind = :kind", {"subject": subject, "kind": kind})
+
+
+def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
+    """Remove and return the lane's timers that are due, earliest first, and announce when its next one is."""
+    rows = tx.execute(
+        "SELECT id, due_ms, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND due_ms <= :now "
+        "ORDER BY due_ms, id LIMIT :most",
+        {"lane": lane, "now": now_ms, "most": most},
+    ).fetchall()
+    for row in rows:
+        tx.execute("DELETE FROM timers WHERE id = :id", {"id": row[0]})
+    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
+    tx.due.append(Due(lane, next_ms, exact=True))
+    return [
+        Timer(
+            id=row[0], due_ms=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
+        )
+        for row in rows
+    ]
+
+
+def lanes(db: Queries) -> Sequence[tuple[str, int]]:
+    """Every lane that has timers, with the moment of its earliest."""
+    return db.execute("SELECT lane, MIN(due_ms) FROM timers GROUP BY lane").fetchall()
+
+
+def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
+    """What is due next, earliest first."""
+    rows = db.execute(
+        "SELECT id, due_ms, kind, lane, account, subject, data FROM timers ORDER BY due_ms, id LIMIT :limit",
+        {"limit": limit},
+    )
+    return [
+        Timer(
+            id=row[0], due_ms=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
+        )
+        for row in rows
+    ]
+
+
+def backlog_reached(db: Queries, limit: int) -> bool:
+    """Whether `limit` timers are waiting."""
+    return db.execute("SELECT 1 FROM timers LIMIT 1 OFFSET :offset", {"offset": limit - 1}).fetchone() is not None
+
+
+def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:
+    return (
+        db.execute(
+            "SELECT 1 FROM timers WHERE subject = :subject AND kind = :kind LIMIT 1", {"subject": subject, "kind": kind}
+        ).fetchone()
+        is not None
+    )

@@ -1,0 +1,61 @@
+"""All doors as one ASGI application: the gateway, the control API, the pages and the probes, behind the choke point."""
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.errors import SandboxError
+from sandbox.web import control_api, pages
+from sandbox.web.access import CONTROL, GATEWAY, Access, App, Receive, Send
+from sandbox.web.gateway_api import gateway_api
+from sandbox.web.house import House
+
+log = logging.getLogger(__name__)
+
+
+async def _live(_: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def _ready(request: Request) -> Response:
+    """The database answers too; 503 if not, by way of the error handler."""
+    await control_api.house_of(request).database.read(lambda db: db.execute("SELECT 1").fetchone())
+    return JSONResponse({"status": "ok"})
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    """An error in the words and the shape of the surface that it happened on."""
+    expected = isinstance(error, SandboxError | HTTPException)
+    if not expected:
+        log.error("A request failed", exc_info=error)
+    if request.url.path.startswith((CONTROL, "/livez", "/readyz")):
+        return control_api.error_answer(error)
+    return await pages.error_page(request, error)
+
+
+def build(house: House) -> App:
+    """The application of a house."""
+    inner = Starlette(
+        routes=[Route("/livez", _live), Route("/readyz", _ready), *control_api.routes(), *pages.routes()],
+        exception_handlers={HTTPException: _on_error, SandboxError: _on_error, Exception: _on_error},
+    )
+    inner.state.house = house
+    gateway = gateway_api(house.gateway, max_body=house.settings.max_body)
+
+    async def doors(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        # The gateway's one route needs no router, and is the one whose speed is felt.
+        await (gateway if scope["path"].startswith(GATEWAY) else inner)(scope, receive, send)
+
+    return Access(
+        doors,
+        accounts=house.accounts,
+        allowed_hosts=house.settings.allowed_hosts,
+        control_token=house.control_token,
+    )

@@ -1,0 +1,38 @@
+"""The door that the application knows: ASGI in, `gateway.submit`, ASGI out, and not a header more than needed.
+
+What is accepted or refused, and in which words, is the gateway's; here is only the unpacking and packing.
+"""
+
+from sandbox.gateway import Call, Gateway
+from sandbox.web.access import JSON, App, Receive, Scope, Send, read_body, respond
+
+REQUEST_HEADER = b"ninebits-sandbox-request"
+_BY_STATUS = {
+    401: ((b"www-authenticate", b"Bearer"),),
+    405: ((b"allow", b"POST"),),
+    413: ((b"connection", b"close"),),
+}
+
+
+def gateway_api(gateway: Gateway, *, max_body: int) -> App:
+    """The imitated gateway as an ASGI application."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body, over = await read_body(scope, receive, max_body)
+        client = scope.get("client")
+        answer = await gateway.submit(
+            Call(
+                method=scope["method"],
+                path=scope["path"],
+                client=client[0] if client else "",
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+                body=body,
+                over_limit=max_body if over else None,
+            )
+        )
+        headers = [JSON, *_BY_STATUS.get(answer.status_code, ())]
+        if answer.request_id is not None:  # names the record that explains the verdict
+            headers.append((REQUEST_HEADER, answer.request_id.encode()))
+        await respond(send, answer.status_code, answer.body, headers)
+
+    return app

@@ -1,0 +1,30 @@
+"""What the doors open to: the one typed object that every route gets.
+
+Nothing is done here; server.py fills it in once.
+"""
+
+from dataclasses import dataclass
+
+from sandbox.bus import Bus
+from sandbox.clock import Clock
+from sandbox.config import Settings
+from sandbox.control import Control
+from sandbox.gateway import Gateway
+from sandbox.network import Network
+from sandbox.scheduler import Scheduler
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    settings: Settings
+    control_token: str | None  # as it is in force: from the settings, or generated because the address asks for one
+    database: Database
+    clock: Clock
+    accounts: Directory
+    bus: Bus
+    scheduler: Scheduler
+    gateway: Gateway
+    network: Network
+    control: Control

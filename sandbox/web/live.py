@@ -1,0 +1,103 @@
+"""The event stream: the journal from where the listener left off, then the news as it is committed.
+
+An event names the thing that it is about and carries it as it stands now. A listener that is too slow is cut off, and
+resumes from the journal with `Last-Event-ID`, so that nothing is ever missed and nobody is waited for.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from sandbox.bus import Bus
+from sandbox.clock import to_iso
+from sandbox.events import Entry, News
+from sandbox.store import journal, messages, outbox
+from sandbox.store.database import Database, Queries
+from sandbox.web import shapes
+
+HEARTBEAT_S = 15.0
+_OF_MESSAGE = (News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGINATED)
+_OF_DELIVERY = (News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED)
+
+
+async def events(
+    database: Database, bus: Bus, *, account: str | None, after: int | None, full: bool = True
+) -> AsyncIterator[bytes]:
+    """Server-sent events as bytes, without end; from the entry after `after`, or from now on.
+
+    `full` events carry the message, request or webhook delivery; otherwise its identifier alone. Ends when the bus is
+    closed or the listener was dropped.
+    """
+    with bus.subscribe(partial(_is_for, account)) as news:
+        seq = await database.read(journal.last_seq) if after is None else after
+        yield b"retry: 1000\n: connected at %d\n\n" % seq
+        while True:  # what happened before the subscription, page by page
+            entries = await database.read(partial(journal.after, seq=seq, account=account))
+            if not entries:
+                break
+            yield await _written(database, entries, full=full)
+            seq = entries[-1].seq
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    entry = await anext(news)
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            except StopAsyncIteration:
+                return
+            if entry.seq > seq:
+                seq = entry.seq
+                yield await _written(database, [entry], full=full)
+
+
+def _is_for(account: str | None, entry: Entry) -> bool:
+    return account is None or entry.account is None or entry.account == account
+
+
+async def _written(database: Database, entries: Sequence[Entry], *, full: bool) -> bytes:
+    if full:
+        things = await database.read(lambda db: [_thing(db, entry) for entry in entries])
+    else:
+        things = [_identifier(entry) for entry in entries]
+    return b"".join(_event(entry, thing) for entry, thing in zip(entries, things, strict=True))
+
+
+def _event(entry: Entry, thing: shapes.Shape) -> bytes:
+    data = {
+        "seq": entry.seq,
+        "at": to_iso(entry.at_ms),
+        "kind": entry.kind,
+        "account": entry.account,
+        "msisdn": entry.msisdn,
+        **thing,
+    }
+    # ensure_ascii keeps every line break of a text out of the stream's framing
+    return f"id: {entry.seq}\nevent: {entry.kind}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def _identifier(entry: Entry) -> shapes.Shape:
+    if entry.kind in _OF_MESSAGE:
+        return {"message_id": f"m{entry.subject}"}
+    if entry.kind is News.MESSAGE_REFUSED:
+        return {"request_id": f"r{entry.subject}"}
+    if entry.kind in _OF_DELIVERY:
+        return {"webhook_delivery_id": f"w{entry.subject}"}
+    return {}
+
+
+def _thing(db: Queries, entry: Entry) -> shapes.Shape:
+    made = _identifier(entry)
+    if entry.kind in _OF_MESSAGE:
+        message = messages.get(db, entry.subject)
+        made["message"] = None if message is None else shapes.message(message)
+    elif entry.kind is News.MESSAGE_REFUSED:
+        request = messages.get_request(db, entry.subject)
+        made["request"] = None if request is None else shapes.request(request)
+    elif entry.kind in _OF_DELIVERY:
+        delivery = outbox.get(db, entry.subject)
+        made["webhook_delivery"] = (
+            None if delivery is None else shapes.delivery(delivery, outbox.attempts(db, delivery.seq))
+        )
+    return made

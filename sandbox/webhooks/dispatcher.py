@@ -1,0 +1,264 @@
+"""The postman's round: a webhook delivery is owed, attempted, recorded, and either done or due again.
+
+Three commits each: P0 the message with its delivery and frozen body (`owe`, in the caller's transaction), P1 the
+attempt begun (`begin`), P2 its outcome with what follows (`_record`). How a POST is made is poster.py's affair, what
+follows it retry.py's.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlsplit
+
+from sandbox.clock import Clock
+from sandbox.contract.credentials import callback_authorization
+from sandbox.errors import StorageError
+from sandbox.events import News
+from sandbox.model import (
+    Account,
+    Attempt,
+    DeliveryState,
+    Message,
+    Order,
+    Outcome,
+    OutcomeKind,
+    Timer,
+    TimerKind,
+    Trigger,
+    WebhookDelivery,
+)
+from sandbox.scheduler import Job
+from sandbox.store import journal, messages, outbox
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database, Tx
+from sandbox.webhooks import retry
+from sandbox.webhooks.poster import Poster
+
+log = logging.getLogger(__name__)
+
+Pace = Callable[[str, Callable[[float | None], float | None]], None]
+
+
+def lane_of(url: str) -> str:
+    """The lane of a webhook: one for each host and port, so that a hanging host delays no other."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"webhook {(parts.hostname or '').lower()}:{port}"
+
+
+def owe(
+    tx: Tx, message: Message, *, seq: int, url: str, body: bytes, at_ms: int, redelivery_of: int | None = None
+) -> WebhookDelivery:
+    """P0: write down that `body` is owed to `url`, first attempt due now."""
+    delivery = WebhookDelivery(
+        seq=seq,
+        message_seq=message.seq,
+        account=message.account,
+        msisdn=message.msisdn,
+        shortcode=message.shortcode,
+        url=url,
+        body=body,
+        state=DeliveryState.PENDING,
+        created_ms=at_ms,
+        next_attempt_ms=at_ms,
+        redelivery_of=redelivery_of,
+    )
+    outbox.insert(tx, delivery)
+    _schedule(tx, delivery, at_ms)
+    return delivery
+
+
+def _schedule(tx: Tx, delivery: WebhookDelivery, due_ms: int, kind: TimerKind = TimerKind.WEBHOOK) -> None:
+    outbox.set_timer(
+        tx, due_ms=due_ms, kind=kind, lane=lane_of(delivery.url), account=delivery.account, subject=delivery.seq
+    )
+
+
+def attempt_now(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
+    """Ask for one attempt beside the schedule; it uses up no retry."""
+    _schedule(tx, delivery, at_ms, TimerKind.WEBHOOK_MANUAL)
+
+
+def redeliver(tx: Tx, delivery: WebhookDelivery, message: Message, account: Account, at_ms: int) -> WebhookDelivery:
+    """Owe the same bytes again, as a new webhook delivery to the account's present client_url."""
+    seq = journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=at_ms, account=account.name, msisdn=message.msisdn)
+    messages.set_delivery(tx, message.seq, seq)
+    return owe(
+        tx,
+        message,
+        seq=seq,
+        url=account.client_url or delivery.url,
+        body=delivery.body,
+        at_ms=at_ms,
+        redelivery_of=delivery.seq,
+    )
+
+
+def cancel(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
+    """Owe nothing more. An attempt under way goes on, and is recorded without changing the state."""
+    outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
+    _set_state(tx, delivery, DeliveryState.CANCELLED)
+    journal.record(
+        tx,
+        News.DELIVERY_CANCELLED,
+        at_ms=at_ms,
+        account=delivery.account,
+        subject=delivery.seq,
+        msisdn=delivery.msisdn,
+    )
+    _release_next(tx, delivery, at_ms)
+
+
+def _set_state(
+    tx: Tx,
+    delivery: WebhookDelivery,
+    state: DeliveryState,
+    *,
+    next_attempt_ms: int | None = None,
+    first_failed_ms: int | None = None,
+    retries_used: int | None = None,
+) -> None:
+    outbox.update(
+        tx,
+        delivery.seq,
+        state=state,
+        attempts=delivery.attempts,
+        retries_used=delivery.retries_used if retries_used is None else retries_used,
+        first_failed_ms=delivery.first_failed_ms if first_failed_ms is None else first_failed_ms,
+        next_attempt_ms=next_attempt_ms,
+    )
+
+
+def _release_next(tx: Tx, done: WebhookDelivery, at_ms: int) -> None:
+    """In an ordered conversation the next webhook delivery waits without a timer; its turn has come."""
+    waiting = outbox.next_open(tx, done)
+    if waiting is None or waiting.state is DeliveryState.IN_FLIGHT:
+        return
+    if not outbox.has_timer(tx, waiting.seq, TimerKind.WEBHOOK):
+        _schedule(tx, waiting, at_ms)
+
+
+def recover(tx: Tx, at_ms: int) -> int:
+    """At start: what a crash cut off is marked `interrupted`, and whatever is owed is due again.
+
+    An interrupted attempt uses up no retry; the application may see its bytes twice. Returns how many were cut off.
+    """
+    interrupted = Outcome(
+        kind=OutcomeKind.INTERRUPTED,
+        duration_ms=0,
+        error="The sandbox stopped before the outcome was known. The application may have received this attempt.",
+    )
+    cut_off = outbox.attempts_under_way(tx)
+    for seq, number in cut_off:
+        outbox.end_attempt(tx, seq, number, interrupted, ())
+        delivery = outbox.get(tx, seq)
+        if delivery is not None:
+            journal.record(
+                tx,
+                News.ATTEMPT_MADE,
+                at_ms=at_ms,
+                account=delivery.account,
+                subject=seq,
+                msisdn=delivery.msisdn,
+            )
+    for delivery in outbox.all_open(tx):
+        if delivery.state is DeliveryState.IN_FLIGHT:
+            again = DeliveryState.PENDING if delivery.first_failed_ms is None else DeliveryState.RETRYING
+            _set_state(tx, delivery, again, next_attempt_ms=at_ms)
+        if not outbox.has_timer(tx, delivery.seq, TimerKind.WEBHOOK):
+            _schedule(tx, delivery, at_ms)
+    return len(cut_off)
+
+
+class Dispatcher:
+    """Makes the attempts that timers ask for."""
+
+    def __init__(self, database: Database, clock: Clock, accounts: Directory, poster: Poster, *, pace: Pace) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._poster = poster
+        self._pace = pace
+
+    def begin(self, tx: Tx, timer: Timer) -> Job | None:
+        """P1: claim the webhook delivery and begin an attempt. The job that is returned makes and records it."""
+        delivery = outbox.get(tx, timer.subject)
+        account = self._accounts.get(timer.account)
+        if delivery is None or account is None:
+            return None
+        trigger = Trigger.MANUAL if timer.kind is TimerKind.WEBHOOK_MANUAL else Trigger.SCHEDULED
+        now_ms = self._clock.now_ms()
+        delivery = replace(delivery, attempts=delivery.attempts + 1)
+        if trigger is Trigger.SCHEDULED:
+            if delivery.state not in (DeliveryState.PENDING, DeliveryState.RETRYING):
+                return None
+            if account.order is Order.CONVERSATION and outbox.open_before(tx, delivery):
+                return None  # `_release_next` sets its timer when its turn has come
+            _set_state(tx, delivery, DeliveryState.IN_FLIGHT)
+        else:  # an attempt beside the schedule leaves the state as it is, until it succeeds
+            _set_state(tx, delivery, delivery.state, next_attempt_ms=delivery.next_attempt_ms)
+        first_failed_ms = now_ms if delivery.first_failed_ms is None else delivery.first_failed_ms
+        attempt = Attempt(
+            delivery_seq=delivery.seq,
+            number=delivery.attempts,
+            trigger=trigger,
+            started_ms=now_ms,
+            offset_ms=max(0, now_ms - first_failed_ms),
+        )
+        outbox.begin_attempt(tx, attempt)
+        self._tell(tx, News.ATTEMPT_BEGUN, delivery, now_ms)
+        return partial(self._attempt, delivery, attempt, callback_authorization(account))
+
+    async def _attempt(self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None) -> None:
+        outcome = await self._poster.post(delivery.url, delivery.body, authorization)
+        while True:
+            try:
+                await self._database.write(partial(self._record, attempt, outcome))
+                break
+            except StorageError as error:
+                log.error("The outcome of attempt %d of w%d has to wait: %s", attempt.number, delivery.seq, error)
+                await self._clock.pause(1)
+        self._pace(lane_of(delivery.url), partial(retry.throttle, outcome=outcome))
+
+    def _record(self, attempt: Attempt, outcome: Outcome, tx: Tx) -> None:
+        """P2: the outcome, the state that follows, and the next timer if one follows."""
+        delivery = outbox.get(tx, attempt.delivery_seq)
+        account = None if delivery is None else self._accounts.get(delivery.account)
+        if delivery is None or account is None:  # a reset took them meanwhile
+            return
+        now_ms = self._clock.now_ms()
+        outbox.end_attempt(tx, delivery.seq, attempt.number, outcome, retry.warnings(outcome))
+        if attempt.trigger is Trigger.MANUAL:
+            if retry.is_success(outcome) and delivery.state is not DeliveryState.DELIVERED:
+                outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
+                _set_state(tx, delivery, DeliveryState.DELIVERED)
+                _release_next(tx, delivery, now_ms)
+        elif delivery.state is DeliveryState.IN_FLIGHT:
+            self._follow(tx, delivery, account, outcome, now_ms)
+        self._tell(tx, News.ATTEMPT_MADE, delivery, now_ms)
+
+    def _follow(self, tx: Tx, delivery: WebhookDelivery, account: Account, outcome: Outcome, now_ms: int) -> None:
+        first_failed_ms = now_ms if delivery.first_failed_ms is None else delivery.first_failed_ms
+        decision = retry.decide(
+            outcome,
+            schedule_s=account.retry_s,
+            retries_used=delivery.retries_used,
+            first_failed_ms=first_failed_ms,
+            now_ms=now_ms,
+        )
+        _set_state(
+            tx,
+            delivery,
+            decision.state,
+            next_attempt_ms=decision.next_attempt_ms,
+            first_failed_ms=None if decision.state is DeliveryState.DELIVERED else first_failed_ms,
+            retries_used=delivery.retries_used + (decision.state is DeliveryState.RETRYING),
+        )
+        if decision.next_attempt_ms is not None:
+            _schedule(tx, delivery, decision.next_attempt_ms)
+        elif account.order is Order.CONVERSATION:
+            _release_next(tx, delivery, now_ms)
+
+    def _tell(self, tx: Tx, news: News, delivery: WebhookDelivery, at_ms: int) -> None:
+        journal.record(tx, news, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)

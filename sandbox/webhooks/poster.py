@@ -1,0 +1,427 @@
+"""One POST to a `client_url`, told as an `Outcome`; nothing the other side does becomes an exception.
+
+Nothing is decided or recorded here. No redirects, no proxies, no decompression, no second try: one POST is one POST.
+HTTP/1.1 is spoken directly, on asyncio and the parser that uvicorn brings along; docs/architecture.md says why.
+"""
+
+import asyncio
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+
+import httptools
+
+from sandbox.clock import stopwatch
+from sandbox.model import Outcome, OutcomeKind
+
+HEAD_LIMIT = 64 * 1024  # status line and headers of an answer, the interim ones (1xx) before it included
+HEADERS_KEPT = 64
+HEADER_CHARS_KEPT = 8 * 1024
+FRAMING_ALLOWANCE = 8  # so many times the answer limit may come over the wire for a body in the smallest of chunks
+IDLE_S = 1.0  # well below the patience of servers (gunicorn 2 s, uvicorn and Node 5 s), so that they never close first
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Ending = tuple[OutcomeKind, str]  # how a POST ended, and what to tell people when it went wrong
+_Key = tuple[_Address, int, str | None]  # what a connection is good for: address, port, and the name if it is TLS
+
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+_UNQUOTED = "!$%&'()*+,-./:;=?@[]_~"  # the percent sign too: what is encoded already stays as it is
+# fe80::/10 and 169.254.0.0/16, where every cloud has its metadata service, are refused as a whole
+_METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("fd20:ce::254")})  # AWS, Google
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A `client_url` without its user info, taken apart by the only parser that looks at it."""
+
+    host: str  # ASCII, lower case, an IPv6 address without its brackets
+    port: int
+    tls: bool
+    path: str  # with the query, percent-encoded
+
+    @property
+    def place(self) -> str:
+        """`host:port`, which is all that people are told about the URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port is left out where it is the scheme's own (RFC 9110, section 4.2)."""
+        return self.place.removesuffix(":443" if self.tls else ":80")
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What is known so far of a POST under way and its answer."""
+
+    stage: str = ""  # what is being waited for, in words
+    status_code: int | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+
+
+class Poster:
+    """Posts webhooks, from one event loop; a connection that was kept alive is used again for `IDLE_S`.
+
+    `deadline_s` covers everything: lookup, connection, TLS, request and answer. Of an answer's body `answer_limit`
+    bytes are kept; the connection of a longer one is dropped. `own_addresses` says where the sandbox itself listens,
+    as (host, port); it is never posted to.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline_s: float = 10.0,
+        answer_limit: int = 16 * 1024,
+        own_addresses: Callable[[], Collection[tuple[str, int]]] = tuple,
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._answer_limit = answer_limit
+        self._own_addresses = own_addresses
+        self._connections: set[_Connection] = set()
+        self._tls: ssl.SSLContext | None = None
+
+    async def post(self, url: str, body: bytes, authorization: str | None) -> Outcome:
+        """POST `body` as JSON, with `authorization` as the header of that name, and say what came of it.
+
+        User info in `url` is not sent and appears in no error. After a cut-off answer, headers and body are what came.
+        """
+        begun = stopwatch()
+        answer = _Answer()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                kind, error = await self._post(url, body, authorization, answer)
+        except TimeoutError:
+            kind, error = OutcomeKind.TIMED_OUT, f"{answer.stage} within {self._deadline_s:g} s."
+        return Outcome(
+            kind=kind,
+            duration_ms=(stopwatch() - begun) * 1000,
+            status_code=answer.status_code if kind is OutcomeKind.ANSWERED else None,
+            headers=tuple(answer.headers),
+            body=bytes(answer.body),
+            error=error,
+        )
+
+    async def close(self) -> None:
+        """Close every connection. Posts are to have ended, or been cancelled, before."""
+        closing = [connection.drop() for connection in self._connections]
+        if closing:
+            await asyncio.wait(closing)
+
+    async def _post(self, url: str, body: bytes, authorization: str | None, answer: _Answer) -> _Ending:
+        target = _parse(url)
+        if isinstance(target, str):
+            return OutcomeKind.FORBIDDEN, target
+        if authorization and not authorization.isprintable():
+            return OutcomeKind.FORBIDDEN, "The token holds a control character, which no header can carry. Change it."
+        answer.stage = f"The address of {target.host} could not be looked up"
+        try:
+            addresses = await _resolve(target)
+        except (OSError, UnicodeError):  # UnicodeError: a label that is empty or too long
+            return OutcomeKind.UNRESOLVED, (
+                f"The name {target.host} has no address. Correct client_url, or the name server or hosts file."
+            )
+        own = self._own_addresses()
+        for address in addresses:
+            if reason := _refusal(address, target, own):
+                return OutcomeKind.FORBIDDEN, reason
+        answer.stage = f"No connection to {target.place}"
+        connection = await self._connection(target, addresses)
+        if not isinstance(connection, _Connection):
+            return connection
+        answer.stage = f"{target.place} took the POST but did not answer"
+        return await connection.exchange(_request(target, body, authorization), target, answer)
+
+    async def _connection(self, target: _Target, addresses: list[_Address]) -> "_Connection | _Ending":
+        """A connection to one of the checked addresses: one that is idle, else the first that can be made."""
+        keys = [(address, target.port, target.host if target.tls else None) for address in addresses]
+        for connection in self._connections:
+            if connection.idle and connection.key in keys:
+                return connection
+        if target.tls and self._tls is None:  # 40 ms of reading certificates, which the loop need not wait for
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        ending: _Ending = (OutcomeKind.UNRESOLVED, f"The name {target.host} has no address. Correct client_url.")
+        for left, key in zip(range(len(keys), 0, -1), keys, strict=True):
+            try:  # an address that swallows packets must leave time for the next one
+                async with asyncio.timeout(self._deadline_s / len(keys) if left > 1 else None):
+                    return await self._connect(key)
+            except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
+                if target.tls:
+                    return OutcomeKind.TLS_FAILED, _tls_failure(target, error)
+                ending = OutcomeKind.UNREACHABLE, _connect_failure(target, error)
+            except OSError as error:
+                ending = OutcomeKind.UNREACHABLE, _connect_failure(target, error)
+        return ending
+
+    async def _connect(self, key: _Key) -> "_Connection":
+        """Connect to exactly the address in `key`; certificate and SNI go by the name."""
+        address, port, name = key
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(key, self._answer_limit, self._connections),
+            str(address),
+            port,
+            ssl=self._tls if name else None,
+            server_hostname=name.removesuffix(".") if name else None,
+        )
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to one checked address. It carries one exchange at a time, and between two it is idle.
+
+    The methods named `on_…` are the parser's callbacks.
+    """
+
+    _transport: asyncio.Transport
+    _expiry: asyncio.TimerHandle | None = None
+    _ending: asyncio.Future[_Ending]  # of the exchange under way, or of the one before
+
+    def __init__(self, key: _Key, answer_limit: int, connections: "set[_Connection]") -> None:
+        self.key = key
+        self.idle = False
+        self._answer_limit = answer_limit
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._ending = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+
+    async def exchange(self, request: bytes, target: _Target, answer: _Answer) -> _Ending:
+        """Send `request`, fill `answer`, and say how it ended. Cancelled, it drops the connection."""
+        self.idle = False
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._target, self._answer = target, answer
+        self._ending = self._loop.create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._received = 0
+        self._interim = False
+        self._ends_with_connection = True
+        self._reusable = False
+        try:
+            if self._closed.done():
+                self._break_off()
+            else:
+                self._transport.write(request)
+            return await self._ending
+        finally:
+            if self._reusable and not self._transport.is_closing():
+                self.idle = True
+                self._expiry = self._loop.call_later(IDLE_S, self.drop)
+            else:
+                self.drop()
+
+    def drop(self) -> asyncio.Future[None]:
+        """Close at once, whatever is under way. The future is done when the socket is closed."""
+        self.idle = False
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._transport.abort()
+        return self._closed
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle or self._ending.done():  # a server that talks out of turn
+            self.drop()
+            return
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end(OutcomeKind.ANSWERED)
+        except httptools.HttpParserError:
+            self._reusable = False
+            advice = "Look which program listens there"
+            if data.startswith(b"\x15"):  # a TLS alert record (RFC 8446, section 5.1)
+                advice = "It speaks TLS: write https:// in client_url"
+            self._end(OutcomeKind.BROKEN, f"{self._target.place} answered something that is not HTTP. {advice}.")
+        if self._answer.status_code is None and self._received > HEAD_LIMIT:
+            self._end(
+                OutcomeKind.BROKEN,
+                f"The headers of the answer of {self._target.place} are longer than {HEAD_LIMIT // 1024} KiB.",
+            )
+        elif self._received > HEAD_LIMIT + FRAMING_ALLOWANCE * self._answer_limit:
+            self._end(OutcomeKind.ANSWERED)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+        self._closed.set_result(None)
+        self.idle = False
+        if error is None and self._ends_with_connection and self._answer.status_code is not None:
+            self._end(
+                OutcomeKind.ANSWERED
+            )  # "the message body length is determined by … the connection" (RFC 9112, 6.3)
+        self._break_off()
+
+    def _break_off(self) -> None:
+        place, status = self._target.place, self._answer.status_code
+        if status is None:
+            self._end(
+                OutcomeKind.BROKEN,
+                f"{place} closed the connection without an answer. Look into the application's log: it may have "
+                "crashed" + ("." if self.key[2] else ", or expect https://."),
+            )
+        self._end(
+            OutcomeKind.BROKEN,
+            f"{place} answered with status {status} but closed the connection before the answer was complete.",
+        )
+
+    def _end(self, kind: OutcomeKind, error: str = "") -> None:
+        if not self._ending.done():
+            self._ending.set_result((kind, error))
+
+    def on_message_begin(self) -> None:
+        self._reusable = False  # also takes it back when a second answer follows the one that was asked for
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._ending.done():
+            return
+        self._answer.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        lower = name.lower()
+        if lower == b"content-length" or (lower == b"transfer-encoding" and b"chunked" in value.lower()):
+            self._ends_with_connection = False
+
+    def on_headers_complete(self) -> None:
+        if self._ending.done():
+            return
+        status = self._parser.get_status_code()
+        # "A client MUST be able to parse one or more 1xx responses received prior to a final response" (RFC 9110, 15.2)
+        self._interim = 100 <= status < 200 and status != 101
+        if self._interim:
+            self._answer.headers.clear()
+            return
+        self._answer.status_code = status
+        self._answer.stage = f"{self._target.place} answered with status {status} but did not complete the answer"
+        self._answer.headers[:] = _cut(self._answer.headers)
+
+    def on_body(self, data: bytes) -> None:
+        room = self._answer_limit - len(self._answer.body)
+        if not self._ending.done():
+            self._answer.body += data[:room]
+            if len(data) > room:
+                self._end(OutcomeKind.ANSWERED)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._ends_with_connection = True
+        elif not self._ending.done():
+            self._reusable = self._parser.should_keep_alive()
+            self._end(OutcomeKind.ANSWERED)
+
+
+def _parse(url: str) -> _Target | str:
+    """The parts of `url`, or why nothing can be posted to it."""
+    example = "Write it like http://127.0.0.1:8000/webhook."
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+        path = quote(parts.path, safe=_UNQUOTED) or "/"
+        if parts.query:
+            path += "?" + quote(parts.query, safe=_UNQUOTED)
+    except ValueError:  # a port, a bracket, a character that cannot be
+        return f"client_url is not a URL. {example}"
+    if parts.scheme not in ("http", "https"):
+        return f"client_url must begin with http:// or https://. {example}"
+    if not _HOST.fullmatch(host) or port == 0:
+        return f"client_url names no host and port that can be connected to. {example}"
+    tls = parts.scheme == "https"
+    return _Target(host, port or (443 if tls else 80), tls, path)
+
+
+async def _resolve(target: _Target) -> list[_Address]:
+    """Every address of the host, in the order in which to try them. Raises OSError or UnicodeError if it has none."""
+    try:
+        return [ipaddress.ip_address(target.host)]
+    except ValueError:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _refusal(address: _Address, target: _Target, own: Collection[tuple[str, int]]) -> str | None:
+    """Why the sandbox does not post to `address`; None if it may.
+
+    Loopback and private ranges are allowed: the application under test lives there.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    plain = mapped or address  # ::ffff:169.254.169.254 reaches 169.254.169.254
+    where = f"{target.place} is" if target.host == str(address) else f"{target.place} resolves to {address},"
+    if plain.is_link_local or plain in _METADATA:
+        what = "an address where clouds keep credentials, so nothing is posted to it"
+    elif plain.is_unspecified:
+        what = "no address to post to, but what a server listens on"
+    elif plain.is_multicast:
+        what = "a group of machines, not one"
+    elif any(port == target.port and _covers(host, plain) for host, port in own):
+        what = "the sandbox itself"
+    else:
+        return None
+    return f"{where} {what}. Change client_url to the address of your application."
+
+
+def _covers(listening: str, address: _Address) -> bool:
+    """Whether a server that listens on the host `listening` is reached at `address`."""
+    try:
+        host = ipaddress.ip_address(listening)
+    except ValueError:  # a name such as localhost, or "" for every address
+        return address.is_loopback
+    return address.is_loopback if host.is_unspecified or host.is_loopback else host == address
+
+
+def _request(target: _Target, body: bytes, authorization: str | None) -> bytes:
+    """The request as it goes over the wire. Headers: "Content-Type: application/json", "Authorization" [D]."""
+    head = (
+        f"POST {target.path} HTTP/1.1\r\n"
+        f"Host: {target.authority}\r\n"
+        "User-Agent: ninebits-sandbox\r\n"
+        "Accept: */*\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+    )
+    if authorization:
+        head += f"Authorization: {authorization}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def _cut(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first of `headers`, as many as are kept."""
+    kept: list[tuple[str, str]] = []
+    room = HEADER_CHARS_KEPT
+    for name, value in headers[:HEADERS_KEPT]:
+        room -= len(name) + len(value)
+        if room < 0:
+            break
+        kept.append((name, value))
+    return kept
+
+
+def _connect_failure(target: _Target, error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        said = f"Connection refused: nothing listens on {target.place}."
+    elif isinstance(error, TimeoutError):
+        said = f"{target.place} does not answer."
+    else:
+        said = f"{target.place} cannot be reached: {os.strerror(error.errno) if error.errno else 'no connection'}."
+    return (
+        f"{said} Start the application, or correct client_url; "
+        "inside a container, localhost is the container and not the machine around it."
+    )
+
+
+def _tls_failure(target: _Target, error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"The certificate of {target.place} is not accepted: {error.verify_message.rstrip('.')}. Use a name it was "
+            "issued for, put its issuer into the file that SSL_CERT_FILE names, or use http:// on this machine."
+        )
+    return f"{target.place} did not complete the TLS handshake. If the application speaks no TLS, write http://."

@@ -1,0 +1,94 @@
+"""What follows an attempt: a pure decision from its outcome, and the rules about throughput.
+
+No clock, no store, no HTTP. The table in `decide` is the documented one [W]; what the page leaves open is ours [S].
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sandbox.model import DeliveryState, Outcome, OutcomeKind
+
+FULL_RATE = 32.0  # webhooks a second to one host and port: where halving starts, and beyond which nothing is held back
+FLOOR_RATE = 1.0
+RECOVERY = 1.1  # each answer other than 429 raises a lowered rate by a tenth [S]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The delivery's next state, and for `retrying` the moment of the next attempt."""
+
+    state: DeliveryState
+    next_attempt_ms: int | None = None
+
+
+def is_success(outcome: Outcome) -> bool:
+    """2xx: delivered [W]."""
+    return outcome.kind is OutcomeKind.ANSWERED and 200 <= (outcome.status_code or 0) < 300
+
+
+def is_retried(outcome: Outcome) -> bool:
+    """Whether a failed attempt is followed by another."""
+    match outcome.kind:
+        case OutcomeKind.ANSWERED:
+            # "5xx: retried", "429: retried", "other 4xx: not retried" [W]; 3xx is not followed and not retried [S]
+            return outcome.status_code == 429 or (outcome.status_code or 0) >= 500
+        case OutcomeKind.FORBIDDEN:  # the sandbox's own rule, which the same address breaks every time
+            return False
+        case _:  # no answer, time-out, connection or TLS failure: not documented, retried like 5xx [S]
+            return True
+
+
+def decide(
+    outcome: Outcome, *, schedule_s: Sequence[int], retries_used: int, first_failed_ms: int, now_ms: int
+) -> Decision:
+    """What follows a scheduled attempt that ended as `outcome`.
+
+    `schedule_s`: offsets of the retries in seconds after attempt 1 was known to have failed, which is
+    `first_failed_ms`; `retries_used` of them are used up. A retry whose moment has passed is due at once.
+    """
+    if is_success(outcome):
+        return Decision(DeliveryState.DELIVERED)
+    if not is_retried(outcome):
+        return Decision(DeliveryState.REJECTED)
+    if retries_used >= len(schedule_s):
+        return Decision(DeliveryState.EXHAUSTED)
+    due_ms = first_failed_ms + schedule_s[retries_used] * 1000
+    return Decision(DeliveryState.RETRYING, max(due_ms, now_ms))
+
+
+def throttle(rate: float | None, outcome: Outcome) -> float | None:
+    """The webhooks a second that a host and port may get after this outcome; None: as many as come.
+
+    "429: retried, and the throughput to that URL is lowered" [W]: halved, floor 1/s, slow recovery [S].
+    """
+    if outcome.status_code == 429:
+        return max(FLOOR_RATE, (rate or FULL_RATE) / 2)
+    if rate is None or outcome.kind is not OutcomeKind.ANSWERED:
+        return rate
+    raised = rate * RECOVERY
+    return None if raised >= FULL_RATE else raised
+
+
+def warnings(outcome: Outcome) -> tuple[str, ...]:
+    """What is worth a word about an answer that counts.
+
+    "Your response to our POST request should be a valid JSON" [D]: another 2xx answer still counts as delivered [S].
+    """
+    found: list[str] = []
+    if is_success(outcome) and not _is_json(outcome.body):
+        found.append(
+            "The answer is not valid JSON. 9bits asks for JSON in answer to its POST; answer for example "
+            '{"status": "ok"} with Content-Type: application/json.'
+        )
+    if any(name.lower() == "retry-after" for name, _ in outcome.headers):
+        found.append("The answer carries Retry-After. 9bits does not document it, so it is shown and not followed.")
+    return tuple(found)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
