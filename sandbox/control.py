@@ -24,6 +24,9 @@ from sandbox.webhooks import dispatcher
 
 DEFAULT_WAIT_S = 30.0
 
+_GONE = (News.RESET, News.ACCOUNT_REMOVED)  # of everything, or of one account
+_ENDINGS = (News.ATTEMPT_MADE, News.DELIVERY_CANCELLED, *_GONE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texted:
@@ -65,7 +68,7 @@ class Control:
             message, delivery = await self._network.originate(texting)
             if delivery is None or wait_s is None:
                 return Texted(message=message, delivery=delivery)
-            await _first(news, lambda entry: _ends_attempt(entry, delivery.seq), wait_s)
+            await _first(news, lambda entry: _ends_attempt(entry, delivery), wait_s)
         return await self._database.read(partial(_texted, message, delivery))
 
     async def attempt(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
@@ -73,10 +76,10 @@ class Control:
 
         Raises NotFound; Conflict if it was delivered already (redeliver instead) or an attempt is under way.
         """
-        with self._bus.subscribe(lambda entry: entry.subject == seq or entry.kind is News.RESET) as news:
+        with self._bus.subscribe(lambda entry: entry.subject == seq or entry.kind in _GONE) as news:
             delivery = await self._database.write(partial(self._attempt, seq))
             if wait_s is not None:
-                await _first(news, lambda entry: _ends_attempt(entry, seq), wait_s)
+                await _first(news, lambda entry: _ends_attempt(entry, delivery), wait_s)
         return await self._database.read(partial(_latest, delivery))
 
     def _attempt(self, seq: int, tx: Tx) -> WebhookDelivery:
@@ -90,10 +93,10 @@ class Control:
 
     async def redeliver(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
         """Owe the same bytes again as a new webhook delivery, and wait until its first attempt has ended."""
-        with self._bus.subscribe() as news:
+        with self._bus.subscribe(lambda entry: entry.kind in _ENDINGS) as news:
             made = await self._database.write(partial(self._redeliver, seq))
             if wait_s is not None:
-                await _first(news, lambda entry: _ends_attempt(entry, made.seq), wait_s)
+                await _first(news, lambda entry: _ends_attempt(entry, made), wait_s)
         return await self._database.read(partial(_latest, made))
 
     def _redeliver(self, seq: int, tx: Tx) -> WebhookDelivery:
@@ -157,9 +160,9 @@ class Control:
         self._accounts.remove(name)
 
     def _remove_account(self, name: str, tx: Tx) -> None:
-        journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
         messages.forget(tx, name)
         stored_accounts.remove(tx, name)
+        journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:
         """Forget messages, requests, handsets, webhook deliveries and timers, of one account or of all."""
@@ -168,8 +171,8 @@ class Control:
         await self._database.write(partial(self._reset, account))
 
     def _reset(self, account: str | None, tx: Tx) -> None:
-        journal.record(tx, News.RESET, at_ms=self._clock.now_ms(), account=account)
         messages.forget(tx, account)
+        journal.record(tx, News.RESET, at_ms=self._clock.now_ms(), account=account)
 
     # Time
 
@@ -194,14 +197,14 @@ class Control:
 
 
 def _concerns(account: str, msisdn: str, entry: Entry) -> bool:
-    return entry.kind is News.RESET or (entry.account == account and entry.msisdn == msisdn)
+    return entry.kind in _GONE or (entry.account == account and entry.msisdn == msisdn)
 
 
-def _ends_attempt(entry: Entry, seq: int) -> bool:
+def _ends_attempt(entry: Entry, delivery: WebhookDelivery) -> bool:
     """Whether there is nothing left to wait for: the attempt has ended, or what was owed is gone."""
-    if entry.kind is News.RESET:
-        return True
-    return entry.subject == seq and entry.kind in (News.ATTEMPT_MADE, News.DELIVERY_CANCELLED)
+    if entry.kind in _GONE:  # what is gone of another account is no business of ours
+        return entry.account in (None, delivery.account)
+    return entry.subject == delivery.seq and entry.kind in _ENDINGS
 
 
 async def _first(news: Subscription, wanted: Callable[[Entry], bool], wait_s: float) -> None:

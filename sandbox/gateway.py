@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from sandbox.clock import Clock, to_iso
+from sandbox.config import mask
 from sandbox.contract import payloads
-from sandbox.contract.credentials import bearer_token, mask, mask_authorization
+from sandbox.contract.credentials import bearer_token, mask_authorization
 from sandbox.contract.problems import problem, quote, status_of
 from sandbox.contract.requests import SendSms, parse
 from sandbox.contract.text import measure
@@ -35,12 +36,13 @@ class Call:
     method: str
     path: str
     client: str
-    headers: Sequence[tuple[str, str]]  # names in lower case
+    headers: Sequence[tuple[bytes, bytes]]  # names in lower case
     body: bytes
     over_limit: int | None = None  # the limit that the body broke; then `body` is what was read of it
 
-    def header(self, name: str) -> str | None:
-        return next((value for each, value in self.headers if each == name), None)
+    def values(self, name: bytes) -> Sequence[str]:
+        """Every value of a header."""
+        return [value.decode("latin-1") for each, value in self.headers if each == name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class Gateway:
             return None, [problem("not_found", path=quote(call.path))]
         if call.method != "POST":
             return None, [problem("method_not_allowed", method=call.method)]
-        credentials = [value for name, value in call.headers if name == "authorization"]
+        credentials = call.values(b"authorization")
         if len(credentials) > 1:
             return None, [problem("not_bearer")]
         token = bearer_token(credentials[0] if credentials else None)
@@ -94,9 +96,10 @@ class Gateway:
             return None, [problem("unknown_token", masked=mask(token))]
         if call.over_limit is not None:
             return account, [problem("body_too_large", limit=call.over_limit)]
-        content_type = call.header("content-type")
-        if content_type != "application/json" and not _is_json(content_type):
-            return account, [problem("content_type", value=quote(content_type) if content_type else "missing")]
+        content_types = call.values(b"content-type")
+        if content_types != ["application/json"] and not _is_json(content_types):
+            value = quote(", ".join(content_types)) if content_types else "missing"
+            return account, [problem("content_type", value=value)]
         parsed = parse(call.body, strict=account.strict, max_text=self._max_text)
         if isinstance(parsed, SendSms) and account.shortcodes and parsed.shortcode not in account.shortcodes:
             return account, [
@@ -113,7 +116,7 @@ class Gateway:
     def _accept(self, call: Call, account: Account, sms: SendSms, tx: Tx) -> Answer:
         now_ms = self._clock.now_ms()
         telco, state = reach(tx, account.name, sms.msisdn)
-        seq = journal.record(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
+        seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
         session_id = sms.session_id or self._session(tx, account, sms, seq, now_ms)
         measured = measure(sms.text)
         message = Message(
@@ -135,7 +138,8 @@ class Gateway:
             warnings=sms.warnings,
         )
         body = payloads.success(account, message)
-        messages.insert(tx, message)
+        submission = messages.Submission(client=call.client, headers=_kept(call.headers), body=call.body, answer=body)
+        messages.insert(tx, message, submission)
         messages.touch_mt(
             tx,
             account=account.name,
@@ -145,7 +149,6 @@ class Gateway:
             session_id=session_id,
             ref_id=sms.ref_id,
         )
-        _record(tx, call, account, seq=seq, at_ms=now_ms, status_code=200, answer=body, warnings=sms.warnings)
         trim_now_and_then(tx, seq, now_ms, self._keeping)
         return Answer(status_code=200, body=body, request_id=f"r{seq}")
 
@@ -158,53 +161,48 @@ class Gateway:
         now_ms = self._clock.now_ms()
         status_code = status_of(problems[0].code)
         body = payloads.failure(status_code, problems)
-        seq = journal.record(tx, News.MESSAGE_REFUSED, at_ms=now_ms, account=account.name if account else None)
-        _record(tx, call, account, seq=seq, at_ms=now_ms, status_code=status_code, answer=body, problems=problems)
+        name = account.name if account else None
+        seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=now_ms, account=name)
+        refused = RecordedRequest(
+            seq=seq,
+            account=name,
+            at_ms=now_ms,
+            method=call.method,
+            path=call.path,
+            client=call.client,
+            headers=(),
+            body=call.body,
+            status_code=status_code,
+            answer=body,
+            problems=tuple(problems),
+            warnings=(),
+        )
+        messages.insert_refusal(tx, refused, _kept(call.headers))
         trim_now_and_then(tx, seq, now_ms, self._keeping)
         return Answer(status_code=status_code, body=body, request_id=f"r{seq}")
 
 
-def _is_json(content_type: str | None) -> bool:
-    media, _, parameters = (content_type or "").partition(";")
+def _is_json(content_types: Sequence[str]) -> bool:
+    """Whether the one content type is JSON; a charset parameter is fine if it is UTF-8."""
+    if len(content_types) != 1:
+        return False
+    media, _, parameters = content_types[0].partition(";")
     if media.strip().lower() != "application/json":
         return False
     name, _, value = parameters.strip().partition("=")
     return name.strip().lower() != "charset" or value.strip().strip('"').lower() in ("utf-8", "utf8")
 
 
-def _record(
-    tx: Tx,
-    call: Call,
-    account: Account | None,
-    *,
-    seq: int,
-    at_ms: int,
-    status_code: int,
-    answer: bytes,
-    problems: Sequence[Problem] = (),
-    warnings: Sequence[str] = (),
-) -> None:
-    messages.insert_request(
-        tx,
-        RecordedRequest(
-            seq=seq,
-            account=account.name if account else None,
-            at_ms=at_ms,
-            method=call.method,
-            path=call.path,
-            client=call.client,
-            headers=tuple((name, _shown(name, value)) for name, value in call.headers),
-            body=call.body,
-            status_code=status_code,
-            answer=answer,
-            problems=tuple(problems),
-            warnings=tuple(warnings),
-        ),
+_SECRET = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+
+
+def _kept(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they may be recorded: secrets masked."""
+    return messages.header_lines(
+        [
+            (name, mask_authorization(value.decode("latin-1")).encode())
+            if name in _SECRET
+            else (name, value)
+            for name, value in headers
+        ]
     )
-
-
-def _shown(name: str, value: str) -> str:
-    """A header's value as it may be recorded."""
-    if name in ("authorization", "proxy-authorization"):
-        return mask_authorization(value)
-    return mask(value) if name == "cookie" else value

@@ -6,10 +6,11 @@ The only file that knows all rooms. Nothing is decided here but the order in whi
 import asyncio
 import logging
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -163,6 +164,19 @@ class _Server(uvicorn.Server):
         self._end_streams = end_streams
         self._ready = ready
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but a signal that was obeyed is not raised again: the house is still to be closed."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
@@ -205,14 +219,46 @@ async def serve(
         await server.serve(sockets=[sock])
 
 
-def run(settings: Settings, *, on_ready: Callable[[House, Address], None]) -> None:
-    """Serve in the foreground. Raises SandboxError when it cannot start."""
+def run(settings: Settings, *, demo: bool = False, on_ready: Callable[[House, Address, str | None], None]) -> None:
+    """Serve in the foreground, with `demo` beside a sample application. Raises SandboxError when it cannot start.
+
+    `on_ready` gets the house, its address, and the demo's `client_url` if there is one.
+    """
     sock, address = listen(settings)
     token = control_token_for(settings)
-    try:
+    with closing(sock), _demo(settings, address) if demo else nullcontext() as demo_url:
+        if demo_url is not None:
+            first, *others = settings.accounts
+            settings = replace(settings, accounts=(replace(first, client_url=demo_url), *others))
+
+        def tell(house: House) -> None:
+            on_ready(house, address, demo_url)
+
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(settings, sock, address, token, on_ready=lambda house: on_ready(house, address)))
+            runner.run(serve(settings, sock, address, token, on_ready=tell))
+
+
+@contextmanager
+def _demo(settings: Settings, address: Address) -> Iterator[str]:
+    """Run the sample application in a thread of its own; yields the `client_url` to give it."""
+    from sandbox.demo import survey
+
+    own = replace(settings, host="127.0.0.1", port=address.port + 1, ssl_certfile=None, ssl_keyfile=None)
+    try:
+        sock, place = listen(own)
+    except CannotListen:  # the next port is a habit, not a need
+        sock, place = listen(replace(own, port=0))
+    app = survey.build(base_url=address.url, token=settings.accounts[0].token)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="sandbox-demo", daemon=True)
+    thread.start()
+    try:
+        yield f"{place.url}/sms"
     finally:
+        server.should_exit = True
+        thread.join()
         sock.close()
 
 

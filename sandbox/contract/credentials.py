@@ -6,8 +6,11 @@ Whether a token belongs to an account is the gateway's question; here is only th
 import base64
 from urllib.parse import unquote, urlsplit
 
+from sandbox.config import mask
 from sandbox.contract.problems import problem
 from sandbox.model import Account, CallbackAuth, Problem
+
+_SCHEMES = frozenset({"bearer", "basic", "digest", "token"})
 
 
 def bearer_token(authorization: str | None) -> str | Problem:
@@ -21,15 +24,13 @@ def bearer_token(authorization: str | None) -> str | Problem:
     return token
 
 
-def mask(secret: str) -> str:
-    """Enough of a secret to recognise it by, never enough to use it."""
-    return f"{secret[:4]}…" if len(secret) >= 12 else "…"
-
-
 def mask_authorization(value: str) -> str:
-    """An Authorization header as it may be recorded: the scheme, and the rest masked."""
+    """An Authorization header as it may be recorded: the scheme, and the rest masked.
+
+    What is no known scheme is masked too: with the two the wrong way round, it is the token.
+    """
     scheme, blank, rest = value.partition(" ")
-    if not blank:
+    if not blank or scheme.lower() not in _SCHEMES:
         return mask(value)
     return f"{scheme} {mask(rest.strip())}"
 

@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from sandbox.config import PLACEHOLDERS
 from sandbox.contract.numbers import wire_msisdn
 from sandbox.model import Account, Message, Msisdn, MsisdnFormat, Problem, Shortcode
 
 _dumps = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _quote = json.encoder.encode_basestring
 
-PLACEHOLDERS = ("message_id", "from", "to", "session_id", "ref_id", "sent_date", "encoding", "segments")
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")  # other braces are text
 
 
 def to_json(value: object) -> bytes:

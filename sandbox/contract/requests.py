@@ -21,7 +21,11 @@ LENIENT = frozenset({"session_id", "sent_date"})  # may be missing in lenient mo
 MAX_DEPTH = 32
 MAX_OPAQUE = 255  # characters of session_id and ref_id [S]
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ](\d\d:\d\d:)(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(?:\.\d+)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
 _KINDS = {
     "NoneType": "null",
     "bool": "a boolean",
@@ -61,7 +65,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 19:
+    if len(digits.removeprefix("-")) > 19:
         raise _Unusable("a number has more than 19 digits")
     return int(digits)
 
@@ -89,28 +93,28 @@ def decode_json(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _Unusable(f"byte {error.start} is not UTF-8") from None
+    if text.startswith("\ufeff"):  # "Implementations MUST NOT add a byte order mark" (RFC 8259, 8.1)
+        raise _Unusable("it begins with a byte order mark")
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _Unusable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
         raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
     return value
 
 
-def _depth(value: object) -> int:
-    deepest, level = 0, [value]
-    while level and deepest <= MAX_DEPTH:
-        deepest += 1
-        level = [
-            child
-            for each in level
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-    return deepest - 1  # the innermost level holds no brackets of its own
+def _too_deep(value: object) -> bool:
+    """Whether arrays and objects stand in each other more than `MAX_DEPTH` times."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [each for each in level if isinstance(each, dict | list)]
+        if not level:
+            return False
+        level = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def unusable_character(text: str) -> str | None:
@@ -170,8 +174,8 @@ def parse(body: bytes, *, strict: bool, max_text: int) -> SendSms | tuple[Proble
     if "to" in got:
         msisdn = parse_msisdn(got["to"])
         if type(msisdn) is NumberFault:
-            digits = sum(character.isdigit() for character in got["to"])
-            problems.append(problem(msisdn, "to", value=quote(got["to"]), length=digits))
+            digits = got["to"].removeprefix("+").removeprefix("00")
+            problems.append(problem(msisdn, "to", value=quote(got["to"]), length=len(digits)))
     for name, limit in (("message", max_text), ("session_id", MAX_OPAQUE), ("ref_id", MAX_OPAQUE)):
         if len(got.get(name, "")) > limit:
             problems.append(problem("too_long", name, length=len(got[name]), limit=limit))
@@ -225,10 +229,10 @@ def is_instant(text: str) -> bool:
     match = _RFC3339.fullmatch(text)
     if match is None:
         return False
-    if match[2] == "60":  # a leap second, which datetime does not know
-        text = f"{text[: match.start(2)]}59{text[match.end(2) :]}"
+    if match[1] == "60":  # a leap second, which datetime does not know
+        text = f"{text[: match.start(1)]}59{text[match.end(1) :]}"
     try:
-        datetime.fromisoformat(text)
+        datetime.fromisoformat(text.upper())
     except ValueError:
         return False
     return True

@@ -6,12 +6,14 @@ here.
 """
 
 import asyncio
+import itertools
 import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -43,12 +45,16 @@ class Due:
 
 
 class Tx:
-    """What a writing function gets: SQL to run, and lists of what to announce once it is committed."""
+    """What a writing function gets: SQL to run, numbers to give, and lists of what to announce once it is committed.
 
-    __slots__ = ("due", "execute", "news")
+    `number()` is the journal's next number. Those given in a transaction that fails are lost, which hurts nobody.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    __slots__ = ("due", "execute", "news", "number")
+
+    def __init__(self, connection: sqlite3.Connection, number: Callable[[], int]) -> None:
         self.execute = connection.execute
+        self.number = number
         self.news: list[Entry] = []
         self.due: list[Due] = []
 
@@ -82,6 +88,7 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
+        self._number: Callable[[], int] = itertools.count(1).__next__
 
     def open(self) -> None:
         """Open, check and if need be create the database. Call it in the event loop that will use it.
@@ -90,19 +97,21 @@ class Database:
         """
         if not self.in_memory:
             _make_folder(Path(self.path))
-            self._lock = _lock(self.path)
+            self._lock = _lock(os.path.realpath(self.path))  # one lock for one file, by whatever name it is called
         try:
             if not self.in_memory:
                 _check(self.path)
             connection = _connect(self.path)
             try:
                 _prepare(connection, self.path)
+                last = connection.execute("SELECT seq FROM last_number").fetchone()[0]
             except BaseException:
                 connection.close()
                 raise
         except BaseException:
             self._unlock()
             raise
+        self._number = itertools.count(last + 1).__next__
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write_loop, args=(connection,), name="sandbox-writer", daemon=True)
         self._writer.start()
@@ -111,9 +120,9 @@ class Database:
         """Commit what is waiting, then let go of the file."""
         if self._writer is None:
             return
+        writer, self._writer = self._writer, None  # whoever comes from here on is told, and does not wait for ever
         self._jobs.put(None)
-        await asyncio.get_running_loop().run_in_executor(None, self._writer.join)
-        self._writer = None
+        await asyncio.get_running_loop().run_in_executor(None, writer.join)
         if self._readers is not None:
             self._readers.shutdown()
         for connection in self._read_connections:
@@ -166,6 +175,8 @@ class Database:
             return fn(connection)
         except sqlite3.Error as error:
             raise _storage_error(error, self.path) from error
+        except StopIteration as error:
+            raise _carried(error) from error
         finally:
             connection.execute("ROLLBACK")
 
@@ -218,7 +229,7 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
-                tx = Tx(connection)
+                tx = Tx(connection, self._number)
                 job.value = job.run(tx)
                 job.news, job.due = tx.news, tx.due
             connection.execute("COMMIT")
@@ -227,7 +238,7 @@ class Database:
                 job.value, job.news, job.due = None, [], []
             if connection.in_transaction:  # SQLite has rolled back by itself after some errors
                 connection.execute("ROLLBACK")
-            reason = _storage_error(error, self.path) if isinstance(error, sqlite3.Error) else error
+            reason = _storage_error(error, self.path) if isinstance(error, sqlite3.Error) else _carried(error)
             raise _Spoilt(reason) from error
 
     def _read_in_memory(self, connection: sqlite3.Connection, job: _Job) -> None:
@@ -237,16 +248,21 @@ class Database:
         except sqlite3.Error as error:
             job.error = _storage_error(error, self.path)
         except BaseException as error:
-            job.error = error
+            job.error = _carried(error)
         finally:
             connection.execute("PRAGMA query_only = 0")
 
     def _announce(self, group: Iterable[_Job]) -> None:
-        if self.committed is not None:
-            news = [entry for job in group for entry in job.news]
-            due = [each for job in group for each in job.due]
-            if news or due:
-                self.committed(news, due)
+        try:
+            if self.committed is not None:
+                news = [entry for job in group for entry in job.news]
+                due = [each for job in group for each in job.due]
+                if news or due:
+                    self.committed(news, due)
+        finally:  # nothing may leave a caller waiting for ever
+            self._answer(group)
+
+    def _answer(self, group: Iterable[_Job]) -> None:
         for job in group:
             if job.future.done():  # its caller was cancelled; what it wrote stands
                 continue
@@ -259,6 +275,13 @@ class Database:
 class _Spoilt(Exception):
     def __init__(self, reason: BaseException) -> None:
         self.reason = reason
+
+
+def _carried(error: BaseException) -> BaseException:
+    """`error` as a future can carry it: it refuses StopIteration, and its caller would wait for ever."""
+    if isinstance(error, StopIteration):
+        return RuntimeError("A function of the database ran out of rows: next() found nothing (StopIteration).")
+    return error
 
 
 def _storage_error(error: sqlite3.Error, path: str) -> StorageError:
@@ -310,28 +333,40 @@ def _lock(path: str) -> sqlite3.Connection:
 def _check(path: str) -> None:
     """Refuse a file that is not ours or is damaged, without changing it."""
     file = Path(path)
-    if not file.exists() or file.stat().st_size == 0:
-        return
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # Without a -wal file all is in the file itself, and `immutable` keeps SQLite from making other files beside it.
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     try:
-        owner = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if owner != APPLICATION_ID:
-            raise NotOurs(f"{path} is another program's database. It was not touched; give another file with --db.")
-        if version != SCHEMA_VERSION:
-            raise NotOurs(
-                f"{path} was written by another version of the sandbox (schema {version}, this one has "
-                f"{SCHEMA_VERSION}). It was not touched; move it away, or give another file with --db."
-            )
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise Damaged(f"{path} is damaged ({verdict}). It was not touched; move it away, or use another --db.")
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-            raise NotOurs(f"{path} is not a database. It was not touched; give another file with --db.") from error
-        raise Damaged(f"{path} is damaged ({error}). It was not touched; move it away, or use another --db.") from error
-    finally:
-        connection.close()
+        if not file.exists() or file.stat().st_size == 0:
+            return
+        with file.open("rb") as opened:  # SQLite takes a file that is shorter than a page for an empty database
+            if len(start := opened.read(512)) < 512 or not start.startswith(b"SQLite format 3\0"):
+                raise NotOurs(f"{path} is not a database. It was not touched; give another file with --db.")
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as found:
+            _check_contents(found, path)
+    except (OSError, sqlite3.DatabaseError) as error:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise Damaged(
+                f"{path} is damaged ({error}). It was not touched; move it away, or use another --db."
+            ) from error
+        raise StorageError(f"The database {path} cannot be read: {error}. Give another file with --db.") from error
+
+
+def _check_contents(connection: sqlite3.Connection, path: str) -> None:
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if owner != APPLICATION_ID:
+        empty = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
+        if owner == version == 0 and empty:  # nobody's: a sandbox that was killed while it made the file leaves this
+            return
+        raise NotOurs(f"{path} is another program's database. It was not touched; give another file with --db.")
+    if version != SCHEMA_VERSION:
+        raise NotOurs(
+            f"{path} was written by another version of the sandbox (schema {version}, this one has "
+            f"{SCHEMA_VERSION}). It was not touched; move it away, or give another file with --db."
+        )
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise Damaged(f"{path} is damaged ({verdict}). It was not touched; move it away, or use another --db.")
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -342,16 +377,17 @@ def _connect(path: str) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """The promise of durability, and the schema if the file is new."""
     try:
+        is_new = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
+        if is_new and path != ":memory:":
+            os.chmod(path, 0o600)  # it holds the accounts' tokens, and so does its -wal file, which gets the same mode
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # the commit comes before the answer
         connection.execute("PRAGMA temp_store = MEMORY")
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        if is_new:
             schema = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
             connection.executescript(
                 f"BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
                 f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
             )
-            if path != ":memory:":
-                os.chmod(path, 0o600)  # it holds the accounts' tokens
     except sqlite3.Error as error:
         raise _storage_error(error, path) from error

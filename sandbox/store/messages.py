@@ -5,7 +5,8 @@ and go on from a cursor, which is the number of the last thing seen.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.model import (
@@ -56,31 +57,50 @@ def _to_message(row: Sequence[Any]) -> Message:
     )
 
 
-def insert(tx: Tx, message: Message) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The call that an MT message came in, as it is kept with the message; `headers` as `header_lines` makes them."""
+
+    client: str
+    headers: bytes
+    body: bytes
+    answer: bytes
+
+
+_NO_SUBMISSION = (None, None, None, None)
+
+
+def insert(tx: Tx, message: Message, submission: Submission | None = None) -> None:
+    """Write a message down; an MT message together with the call that it came in."""
+    call = (
+        _NO_SUBMISSION
+        if submission is None
+        else (submission.client, submission.headers, submission.body, submission.answer)
+    )
     tx.execute(
-        "INSERT INTO messages (seq, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, at_ms, "
-        "telco, encoding, segments, state, extra, warnings, delivery_seq) VALUES (:seq, :account, :direction, :msisdn, "
-        ":shortcode, :text, :session, :ref, :sent, :at, :telco, :encoding, :segments, :state, :extra, :warnings, "
-        ":delivery)",
-        {
-            "seq": message.seq,
-            "account": message.account,
-            "direction": message.direction,
-            "msisdn": message.msisdn,
-            "shortcode": message.shortcode,
-            "text": message.text,
-            "session": message.session_id,
-            "ref": message.ref_id,
-            "sent": message.sent_date,
-            "at": message.at_ms,
-            "telco": message.telco,
-            "encoding": message.encoding,
-            "segments": message.segments,
-            "state": message.state,
-            "extra": json.dumps(message.extra) if message.extra else None,
-            "warnings": json.dumps(message.warnings) if message.warnings else None,
-            "delivery": message.delivery_seq,
-        },
+        "INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, "
+        "telco, encoding, segments, state, extra, warnings, delivery_seq, client, headers, body, answer) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message.seq,
+            message.at_ms,
+            message.account,
+            message.direction,
+            message.msisdn,
+            message.shortcode,
+            message.text,
+            message.session_id,
+            message.ref_id,
+            message.sent_date,
+            message.telco,
+            message.encoding,
+            message.segments,
+            message.state,
+            json.dumps(message.extra) if message.extra else None,
+            json.dumps(message.warnings) if message.warnings else None,
+            message.delivery_seq,
+            *call,
+        ),
     )
 
 
@@ -173,26 +193,34 @@ def set_arrived(tx: Tx, seq: int) -> None:
 # Requests ----------------------------------------------------------------------------------------------------------
 
 
-def insert_request(tx: Tx, request: RecordedRequest) -> None:
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they are kept: one "name: value" a line. Neither may hold a line break on the wire."""
+    return b"\n".join([b"%b: %b" % pair for pair in headers])
+
+
+def _to_headers(lines: bytes) -> tuple[tuple[str, str], ...]:
+    pairs = (line.partition(": ") for line in lines.decode("utf-8", "backslashreplace").split("\n") if line)
+    return tuple((name, value) for name, _, value in pairs)
+
+
+def insert_refusal(tx: Tx, refused: RecordedRequest, headers: bytes) -> None:
+    """Write a refused call down; `headers` as `header_lines` makes them."""
+    problems = [[each.field, each.code, each.message, each.hint] for each in refused.problems]
     tx.execute(
-        "INSERT INTO requests (seq, account, at_ms, method, path, client, headers, body, status_code, answer, "
-        "problems, warnings) VALUES (:seq, :account, :at, :method, :path, :client, :headers, :body, :status, :answer, "
-        ":problems, :warnings)",
+        "INSERT INTO refusals (seq, at_ms, account, method, path, client, headers, body, status_code, answer, "
+        "problems) VALUES (:seq, :at, :account, :method, :path, :client, :headers, :body, :status, :answer, :problems)",
         {
-            "seq": request.seq,
-            "account": request.account,
-            "at": request.at_ms,
-            "method": request.method,
-            "path": request.path,
-            "client": request.client,
-            "headers": json.dumps(request.headers),
-            "body": request.body,
-            "status": request.status_code,
-            "answer": request.answer,
-            "problems": json.dumps([[each.field, each.code, each.message, each.hint] for each in request.problems])
-            if request.problems
-            else None,
-            "warnings": json.dumps(request.warnings) if request.warnings else None,
+            "seq": refused.seq,
+            "at": refused.at_ms,
+            "account": refused.account,
+            "method": refused.method,
+            "path": refused.path,
+            "client": refused.client,
+            "headers": headers,
+            "body": refused.body,
+            "status": refused.status_code,
+            "answer": refused.answer,
+            "problems": json.dumps(problems),
         },
     )
 
@@ -205,7 +233,7 @@ def _to_request(row: Sequence[Any]) -> RecordedRequest:
         method=row[3],
         path=row[4],
         client=row[5],
-        headers=tuple((name, value) for name, value in json.loads(row[6])),
+        headers=_to_headers(row[6]),
         body=row[7],
         status_code=row[8],
         answer=row[9],
@@ -400,21 +428,35 @@ def handset_numbers(db: Queries, *, account: str, after: str = "", limit: int = 
     return [Msisdn(row[0]) for row in rows]
 
 
+def silent_handsets(db: Queries, *, account: str, limit: int = 50) -> Sequence[Handset]:
+    """Handsets that somebody set up and that are part of no conversation yet, by number."""
+    rows = db.execute(
+        "SELECT h.account, h.msisdn, h.label, h.telco, h.state FROM handsets h WHERE h.account = :account "
+        "AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.account = h.account AND c.msisdn = h.msisdn) "
+        "ORDER BY h.msisdn LIMIT :limit",
+        {"account": account, "limit": limit},
+    )
+    return [
+        Handset(account=row[0], msisdn=Msisdn(row[1]), label=row[2], telco=row[3], state=HandsetState(row[4]))
+        for row in rows
+    ]
+
+
 # Housekeeping ------------------------------------------------------------------------------------------------------
 
 
 def forget(tx: Tx, account: str | None) -> None:
-    """Remove everything recorded, of one account or of all. Accounts stay, and so does the journal's last entry."""
+    """Remove everything recorded, of one account or of all. Accounts stay."""
+    _remember_last_number(tx)
     scope: Mapping[str, str | None] = {"account": account}
     mine = "" if account is None else " WHERE account = :account"
     tx.execute("DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries" + mine + ")", scope)
-    for table in ("handsets", "conversations", "messages", "requests", "webhook_deliveries", "timers"):
+    for table in ("handsets", "conversations", "messages", "refusals", "webhook_deliveries", "timers", "events"):
         tx.execute(f"DELETE FROM {table}{mine}", scope)
-    tx.execute(
-        "DELETE FROM journal WHERE seq < (SELECT MAX(seq) FROM journal)"
-        + ("" if account is None else " AND account = :account"),
-        scope,
-    )
+
+
+def _remember_last_number(tx: Tx) -> None:
+    tx.execute("UPDATE forgotten SET seq = (SELECT seq FROM last_number)")
 
 
 def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
@@ -422,11 +464,12 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
 
     At most `most` messages at a time, so that no commit takes long. Returns how many went.
     """
-    edge = _edge(tx, "messages", keep, oldest_ms, most)
-    scope = {"edge": edge}
+    _remember_last_number(tx)
+    scope = {"edge": _edge(tx, "messages", keep, oldest_ms), "most": most}
     gone = tx.execute(
-        "DELETE FROM messages WHERE seq <= :edge AND state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM "
-        "webhook_deliveries d WHERE d.message_seq = messages.seq AND d.state IN ('pending', 'in_flight', 'retrying'))",
+        "DELETE FROM messages WHERE seq IN (SELECT m.seq FROM messages m WHERE m.seq <= :edge "
+        "AND m.state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.message_seq = m.seq "
+        "AND d.state IN ('pending', 'in_flight', 'retrying')) ORDER BY m.seq LIMIT :most)",
         scope,
     ).rowcount
     if gone:
@@ -441,25 +484,24 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
             "AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = last_seq)",
             scope,
         )
-    # A refused request has no message: requests go by the same count and age on their own.
-    tx.execute("DELETE FROM requests WHERE seq <= :edge", {"edge": _edge(tx, "requests", keep, oldest_ms, most)})
-    tx.execute(
-        "DELETE FROM journal WHERE seq <= :edge AND seq < (SELECT MAX(seq) FROM journal)",
-        {"edge": _edge(tx, "journal", keep * 4, oldest_ms, most * 4)},
-    )
+    # Refused calls and events go by the same count and age, each on its own. A message with all its retries has more
+    # than 40 events: fewer at a time, and they would grow without end.
+    for table, times, at_once in (("refusals", 1, most), ("events", 4, most * 16)):
+        tx.execute(
+            f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} WHERE seq <= :edge ORDER BY seq LIMIT :most)",
+            {"edge": _edge(tx, table, keep * times, oldest_ms), "most": at_once},
+        )
     return gone
 
 
-def _edge(db: Queries, table: str, keep: int, oldest_ms: int, most: int) -> int:
-    """The number up to which rows of `table` are too many or too old, at most `most` of them."""
+def _edge(db: Queries, table: str, keep: int, oldest_ms: int) -> int:
+    """The number up to which rows of `table` are too many or too old."""
     too_many = db.execute(f"SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1 OFFSET :keep", {"keep": keep}).fetchone()
     young = db.execute(
         f"SELECT seq FROM {table} WHERE at_ms >= :oldest ORDER BY seq LIMIT 1",
         {"oldest": oldest_ms},
     ).fetchone()
-    edge = max(too_many[0] if too_many else 0, young[0] - 1 if young else 0)
-    last = db.execute(
-        f"SELECT MAX(seq) FROM (SELECT seq FROM {table} WHERE seq <= :edge ORDER BY seq LIMIT :most)",
-        {"edge": edge, "most": most},
-    ).fetchone()
-    return last[0] or 0
+    if young is None:  # all of them are too old
+        young = db.execute(f"SELECT COALESCE(MAX(seq), 0) + 1 FROM {table}").fetchone()
+    edge: int = max(too_many[0] if too_many else 0, young[0] - 1)
+    return edge

@@ -280,8 +280,12 @@ def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
 
 
 def backlog_reached(db: Queries, limit: int) -> bool:
-    """Whether `limit` timers are waiting."""
-    return db.execute("SELECT 1 FROM timers LIMIT 1 OFFSET :offset", {"offset": limit - 1}).fetchone() is not None
+    """Whether `limit` timers are waiting, or `limit` webhook deliveries are open: in an ordered conversation those
+    that wait for their turn have no timer."""
+    for waiting in ("timers", f"webhook_deliveries WHERE {_OPEN}"):
+        if db.execute(f"SELECT 1 FROM {waiting} LIMIT 1 OFFSET :offset", {"offset": limit - 1}).fetchone():
+            return True
+    return False
 
 
 def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:

@@ -1,14 +1,18 @@
 -- Everything the sandbox remembers. Times are integer milliseconds, JSON is text, numbers (seq) are the journal's.
 
--- Every event in order. The last entry is never removed, so that no number is given twice.
-CREATE TABLE journal (
+-- One counter numbers everything that happens. A message and a refused call are their own entries of the journal;
+-- whatever else happens is an event. The journal is the view of all three.
+CREATE TABLE events (
   seq INTEGER PRIMARY KEY,
   at_ms INTEGER NOT NULL,
   kind TEXT NOT NULL,
-  account TEXT,               -- NULL: a call whose token no account owns
+  account TEXT,               -- NULL: it concerns all of them
   subject INTEGER NOT NULL,   -- the number of what it is about
   msisdn TEXT                 -- the handset, for what belongs to a conversation
 );
+
+CREATE TABLE forgotten (seq INTEGER NOT NULL); -- the highest number at the last removal, so that none is given twice
+INSERT INTO forgotten VALUES (0);
 
 CREATE TABLE accounts (
   name TEXT PRIMARY KEY,
@@ -35,11 +39,12 @@ CREATE TABLE conversations (
   originated INTEGER NOT NULL,-- MO messages so far
   last_seq INTEGER NOT NULL,  -- the newest message
   PRIMARY KEY (account, msisdn, shortcode)
-);
+) WITHOUT ROWID;
 CREATE INDEX conversations_by_age ON conversations (account, last_seq);
 
 CREATE TABLE messages (
   seq INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
   account TEXT NOT NULL,
   direction TEXT NOT NULL,
   msisdn TEXT NOT NULL,
@@ -48,33 +53,57 @@ CREATE TABLE messages (
   session_id TEXT NOT NULL,
   ref_id TEXT,
   sent_date TEXT NOT NULL,
-  at_ms INTEGER NOT NULL,
   telco TEXT NOT NULL,
   encoding TEXT NOT NULL,
   segments INTEGER NOT NULL,
   state TEXT NOT NULL,
   extra TEXT,                 -- JSON, NULL if there is none
   warnings TEXT,              -- JSON, NULL if there are none
-  delivery_seq INTEGER        -- MO: the latest webhook delivery
+  delivery_seq INTEGER,       -- MO: the latest webhook delivery
+  client TEXT,                -- MT, this and what follows: the call that it came in
+  headers BLOB,               -- as in refusals
+  body BLOB,
+  answer BLOB
 );
 CREATE INDEX messages_by_handset ON messages (account, msisdn, seq);
 CREATE INDEX messages_waiting ON messages (account, msisdn) WHERE state = 'accepted';
 
-CREATE TABLE requests (
+CREATE TABLE refusals (       -- calls to the gateway that were refused
   seq INTEGER PRIMARY KEY,
-  account TEXT,
   at_ms INTEGER NOT NULL,
+  account TEXT,               -- NULL: a call whose token no account owns
   method TEXT NOT NULL,
   path TEXT NOT NULL,
   client TEXT NOT NULL,
-  headers TEXT NOT NULL,      -- JSON; tokens are masked
+  headers BLOB NOT NULL,      -- one "name: value" a line; secrets are masked
   body BLOB NOT NULL,
   status_code INTEGER NOT NULL,
   answer BLOB NOT NULL,
-  problems TEXT,              -- JSON, NULL if accepted
-  warnings TEXT               -- JSON, NULL if there are none
+  problems TEXT NOT NULL      -- JSON
 );
-CREATE INDEX requests_refused ON requests (seq) WHERE status_code <> 200;
+
+CREATE VIEW requests AS       -- every call to the gateway
+  SELECT seq, account, at_ms, 'POST' AS method, '/ng/v1/sendsms' AS path, client, headers, body, 200 AS status_code,
+         answer, NULL AS problems, warnings
+    FROM messages WHERE direction = 'mt'
+  UNION ALL
+  SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, NULL FROM refusals;
+
+CREATE VIEW journal AS        -- everything that happened, in order
+  SELECT seq, at_ms, kind, account, subject, msisdn FROM events
+  UNION ALL
+  SELECT seq, at_ms, CASE direction WHEN 'mt' THEN 'message_submitted' ELSE 'message_originated' END, account, seq,
+         msisdn
+    FROM messages
+  UNION ALL
+  SELECT seq, at_ms, 'message_refused', account, seq, NULL FROM refusals;
+
+CREATE VIEW last_number AS
+  SELECT MAX(seq) AS seq FROM (
+    SELECT MAX(seq) AS seq FROM events
+    UNION ALL SELECT MAX(seq) FROM messages
+    UNION ALL SELECT MAX(seq) FROM refusals
+    UNION ALL SELECT seq FROM forgotten);
 
 CREATE TABLE webhook_deliveries (
   seq INTEGER PRIMARY KEY,

@@ -25,7 +25,7 @@ def gateway_api(gateway: Gateway, *, max_body: int) -> App:
                 method=scope["method"],
                 path=scope["path"],
                 client=client[0] if client else "",
-                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+                headers=scope["headers"],
                 body=body,
                 over_limit=max_body if over else None,
             )

@@ -1,15 +1,406 @@
-"""The web pages."""
+"""The web pages: a person is the handset, and sees what went over the wire.
 
-from collections.abc import Sequence
+Each route unpacks, calls one verb or reads the store, and packs; what a page shows is gathered in page_views.py, said
+in page_words.py and drawn by the templates. Every form works without JavaScript: POST, then 303 to what it changed.
+"""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
+
+from sandbox.config import KEYS, account_from, mask_url
+from sandbox.contract.numbers import TELCOS, NumberFault, parse_msisdn, parse_shortcode
+from sandbox.contract.problems import quote
+from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
+from sandbox.model import DeliveryState, Handset, Msisdn, Shortcode
+from sandbox.network import handset_of
+from sandbox.store.database import Queries
+from sandbox.web import page_forms as forms
+from sandbox.web import page_views as views
+from sandbox.web import page_words as words
+from sandbox.web.access import COOKIE, login_cookie, same_secret
+from sandbox.web.control_api import account_of, house_of, own_delivery, query_of, seq_of
+from sandbox.web.page_forms import Form, complaining, typed_by
+from sandbox.web.page_render import page, see_other, static, url_for
+from sandbox.web.page_views import Frame
+
+T = TypeVar("T")
+
+GATEWAY_PATH = "/ng/v1/sendsms"
+EXAMPLE = (  # the documented one [D]
+    '{"from": "48974", "to": "2348020000000", "message": "When was the last time you went to the cinema?", '
+    '"session_id": "67543uhn3", "sent_date": "2024-01-02T23:50:37.000000Z"}'
+)
+
+
+async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T]:
+    """What a page shows, with the frame around it, from one state of the store."""
+    account = account_of(request)
+    return await house_of(request).database.read(lambda db: (views.frame(db, account), view(db)))
+
+
+# Conversations -----------------------------------------------------------------------------------------------------
+
+
+async def home(request: Request, *, form: Form | None = None) -> Response:
+    account, given = account_of(request), query_of(request)
+    search, older = given.text("q") or "", given.cursor("older")
+    given.done()
+    frame, side = await look(request, partial(views.sidebar, account=account, search=search, before=older))
+    base = str(request.base_url).rstrip("/")
+    return page(
+        request,
+        "home.html",
+        title="Conversations",
+        section="conversations",
+        frame=frame,
+        at="/" if form else None,
+        status=400 if form else 200,
+        side=side,
+        current=None,
+        form=form or Form(),
+        telcos=TELCOS,
+        base_url=base,
+        gateway_path=GATEWAY_PATH,
+        example=words.curl(base + GATEWAY_PATH, EXAMPLE),
+        shortcode=account.shortcodes[0] if account.shortcodes else "48974",
+    )
+
+
+async def add_handset(request: Request) -> Response:
+    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    try:
+        handset, shortcode, texting = forms.to_add(typed, account, max_text=house.settings.max_text)
+    except Invalid as error:
+        return await home(request, form=complaining(typed, error))
+    await house.network.change_handset(handset)
+    if texting is not None:
+        await house.control.text(texting, wait_s=None)
+    return see_other(request, f"/c/{shortcode}/{handset.msisdn}")
+
+
+def conversation_of(request: Request) -> tuple[Shortcode, Msisdn]:
+    """The two numbers in the path."""
+    shortcode = parse_shortcode(request.path_params["shortcode"])
+    msisdn = parse_msisdn(request.path_params["msisdn"])
+    if isinstance(shortcode, NumberFault) or isinstance(msisdn, NumberFault):
+        raise NotFound("A conversation's address is /c/, a shortcode, and a phone number in international form.")
+    return shortcode, msisdn
+
+
+def is_looked_at(request: Request) -> bool:
+    """Whether a person sees the answer: not if the page is behind another, or is loaded ahead of need."""
+    background = request.headers.get("x-refresh") == "background" or "prefetch" in request.headers.get(
+        "sec-purpose", ""
+    )
+    return request.method == "GET" and not background
+
+
+async def thread(request: Request, *, form: Form | None = None, status: int = 200) -> Response:
+    house, account = house_of(request), account_of(request)
+    shortcode, msisdn = conversation_of(request)
+    given = query_of(request)
+    before, search, older = given.cursor("before"), given.text("q") or "", given.cursor("older")
+    given.done()
+    unread = partial(views.is_unread, account=account, shortcode=shortcode, msisdn=msisdn)
+    if is_looked_at(request) and before is None and await house.database.read(unread):
+        await house.control.mark_read(account.name, msisdn, shortcode)
+    frame, (side, found) = await look(
+        request,
+        lambda db: (
+            views.sidebar(db, account, search=search, before=older),
+            views.thread(db, account, shortcode, msisdn, before=before),
+        ),
+    )
+    name = found.handset.label or words.grouped(msisdn)
+    base = str(request.base_url).rstrip("/")
+    return page(
+        request,
+        "thread.html",
+        title=f"{name}, {shortcode}",
+        section="conversations",
+        frame=frame,
+        status=status,
+        side=side,
+        current=(shortcode, msisdn),
+        thread=found,
+        form=form or Form(),
+        telcos=TELCOS,
+        max_text=house.settings.max_text,
+        curl_of_request=lambda it: words.curl(base + words.shell_word(it.path), it.body),
+        retries=len(account.retry_s),
+    )
+
+
+async def reply(request: Request) -> Response:
+    house, account = house_of(request), account_of(request)
+    shortcode, msisdn = conversation_of(request)
+    typed = await typed_by(request)
+    try:
+        texting = forms.to_text(typed, account, shortcode, msisdn, max_text=house.settings.max_text)
+        await house.control.text(texting, wait_s=None)
+    except Invalid as error:
+        return await thread(request, form=complaining(typed, error), status=400)
+    except (Conflict, Busy) as error:
+        return await thread(request, form=Form(typed, {"text": str(error)}), status=status_of(error))
+    return see_other(request, f"/c/{shortcode}/{msisdn}")
+
+
+async def change_handset(request: Request) -> Response:
+    """From the head of a conversation, to which it leads back."""
+    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    shortcode, msisdn = conversation_of(request)
+    old: Handset = await house.database.read(partial(handset_of, account=account.name, msisdn=msisdn))
+    try:
+        await house.network.change_handset(forms.to_change(typed, old))
+    except Invalid as error:
+        return await thread(request, form=complaining(typed, error), status=400)
+    return see_other(request, f"/c/{shortcode}/{msisdn}")
+
+
+# Requests ----------------------------------------------------------------------------------------------------------
+
+
+async def requests(request: Request) -> Response:
+    account, given = account_of(request), query_of(request)
+    verdict, before = given.choice("verdict", ("accepted", "refused")), given.cursor("before")
+    given.done()
+    frame, found = await look(request, partial(views.calls, account=account, verdict=verdict, before=before))
+    return page(
+        request, "requests.html", title="Requests", section="requests", frame=frame, calls=found, verdict=verdict or ""
+    )
+
+
+async def one_request(request: Request) -> Response:
+    account, seq = account_of(request), seq_of(request, "r")
+    frame, found = await look(request, partial(views.one_call, account=account, seq=seq))
+    if found is None:
+        raise NotFound(f"There is no request r{seq} in the account {account.name}.")
+    url = str(request.base_url).rstrip("/") + words.shell_word(found.request.path)
+    return page(
+        request,
+        "request.html",
+        title=f"Request {found.request.id}",
+        section="requests",
+        frame=frame,
+        call=found,
+        curl=words.curl(url, found.request.body),
+    )
+
+
+# Webhooks ----------------------------------------------------------------------------------------------------------
+
+
+async def webhooks(request: Request) -> Response:
+    account, given = account_of(request), query_of(request)
+    state, before = given.choice("state", tuple(DeliveryState)), given.cursor("before")
+    given.done()
+    frame, found = await look(request, partial(views.webhooks, account=account, state=state, before=before))
+    return page(
+        request,
+        "webhooks.html",
+        title="Webhooks",
+        section="webhooks",
+        frame=frame,
+        owed=found,
+        state=state or "",
+        states=list(DeliveryState),
+        form=Form(),
+    )
+
+
+async def one_webhook(request: Request) -> Response:
+    account, seq = account_of(request), seq_of(request, "w")
+    frame, found = await look(request, partial(views.webhook, account=account, seq=seq))
+    if found is None:
+        raise NotFound(f"There is no webhook delivery w{seq} in the account {account.name}.")
+    return page(
+        request,
+        "webhook.html",
+        title=f"Webhook delivery {found.posted.delivery.id}",
+        section="webhooks",
+        frame=frame,
+        owed=found,
+        marks=views.timeline(found.posted, account),
+    )
+
+
+async def act_on_webhook(request: Request, *, verb: str) -> Response:
+    """`attempt`, `redeliver` and `cancel`; back to the conversation if the button stood there."""
+    control, typed, seq = house_of(request).control, await typed_by(request), await own_delivery(request)
+    match verb:
+        case "attempt":
+            done = await control.attempt(seq, wait_s=None)
+        case "redeliver":
+            done = await control.redeliver(seq, wait_s=None)
+        case _:
+            done = await control.cancel(seq)
+    if typed.get("from") == "thread":
+        return see_other(request, f"/c/{done.shortcode}/{done.msisdn}#m{done.message_seq}")
+    return see_other(request, f"/webhooks/{done.id}")
+
+
+# Settings ----------------------------------------------------------------------------------------------------------
+
+
+async def settings(request: Request, *, form: Form | None = None) -> Response:
+    house, account = house_of(request), account_of(request)
+    frame, due = await look(request, views.due)
+    url = account.client_url or ""
+    keys = [key for key in KEYS if key.scope == "server"]
+    return page(
+        request,
+        "settings.html",
+        title="Settings",
+        section="settings",
+        frame=frame,
+        at="/settings" if form else None,
+        status=400 if form else 200,
+        form=form or Form(),
+        due=due,
+        ahead_ms=house.clock.ahead_ms,
+        client_url=url if mask_url(url) == url else "",  # one that holds a password is replaced, never shown
+        has_secrets=mask_url(url) != url,
+        rows=[(key, key.text(getattr(house.settings, key.attribute))) for key in keys],
+        account_rows=[(key, key.text(getattr(account, key.attribute))) for key in KEYS if key.scope == "account"],
+        changed={key.name for key in keys if getattr(house.settings, key.attribute) != key.default},
+    )
+
+
+async def set_client_url(request: Request) -> Response:
+    account, typed = account_of(request), await typed_by(request)
+    url = None if typed.get("action") == "remove" else typed.get("client_url", "").strip()
+    try:
+        if url == "":
+            raise Invalid(("client_url", "Type an address, for example http://127.0.0.1:8000/sms."))
+        await house_of(request).control.put_account(account_from({"client_url": url}, defaults=account))
+    except Invalid as error:
+        wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
+        return await settings(request, form=Form(typed, {"client_url": wrong}))
+    return see_other(request, "/settings#application")
+
+
+async def set_clock(request: Request) -> Response:
+    control, typed = house_of(request).control, await typed_by(request)
+    try:
+        match forms.known(typed.get("action", ""), ("freeze", "resume", "advance"), "action"):
+            case "freeze":
+                await control.freeze()
+            case "resume":
+                await control.resume()
+            case _:
+                await control.advance(forms.to_advance(typed))
+    except Invalid as error:
+        return await settings(request, form=complaining(typed, error))
+    return see_other(request, "/settings#clock")
+
+
+async def reset(request: Request) -> Response:
+    account, typed = account_of(request), await typed_by(request)
+    scope = forms.known(typed.get("scope", ""), ("account", "all"), "scope")
+    await house_of(request).control.reset(None if scope == "all" else account.name)
+    return see_other(request, "/")
+
+
+# Login, errors, routes ---------------------------------------------------------------------------------------------
+
+
+async def login(request: Request) -> Response:
+    token = house_of(request).control_token
+    if token is None or same_secret(request.cookies.get(COOKIE, ""), login_cookie(token)):
+        return RedirectResponse(url_for(request, "/"), 303)
+    typed = await typed_by(request) if request.method == "POST" else {}
+    if same_secret(typed.get("token", "").strip(), token):
+        answer = RedirectResponse(url_for(request, "/"), 303)
+        answer.set_cookie(
+            COOKIE,
+            login_cookie(token),
+            path=request.scope.get("root_path") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+    wrong = {"token": "This is not the control token. It was printed when the sandbox started."} if typed else {}
+    return page(request, "login.html", title="Log in", status=401 if typed else 200, form=Form({}, wrong))
+
+
+def status_of(error: Exception) -> int:
+    match error:
+        case HTTPException():
+            return error.status_code
+        case Invalid():
+            return 400
+        case NotFound():
+            return 404
+        case Conflict():
+            return 409
+        case Busy() | StorageError():
+            return 503
+    return 500
+
+
+_TITLES = {
+    400: "That makes no sense",
+    404: "Not found",
+    405: "Not here",
+    409: "Not in this state",
+    413: "Too large",
+    503: "Try again later",
+}
 
 
 async def error_page(request: Request, error: Exception) -> Response:
-    return PlainTextResponse("error", 500)
+    """An error in the design of the pages. It reads nothing from the store, which may be what failed."""
+    status = status_of(error)
+    match error:
+        case HTTPException(status_code=404):
+            detail = f"There is no page {quote(request.url.path)}."
+        case HTTPException():
+            detail = error.detail
+        case Invalid():
+            detail = " ".join(reason for _, reason in error.fields)
+        case NotFound() | Conflict() | Busy() | StorageError():
+            detail = str(error)
+        case _:
+            detail = "This is a fault of the sandbox, not of what you did; its log says more."
+    answer = page(
+        request,
+        "error.html",
+        title=_TITLES.get(status, "The sandbox failed" if status >= 500 else "Refused"),
+        status=status,
+        detail=detail,
+    )
+    if isinstance(error, HTTPException):
+        answer.headers.update(error.headers or {})
+    return answer
 
 
 def routes() -> Sequence[Route]:
-    return []
+    chat, delivery, post = "/c/{shortcode}/{msisdn}", "/webhooks/{id}", ["POST"]
+    return [
+        Route("/", home),
+        Route("/", add_handset, methods=post),
+        Route(chat, thread),
+        Route(chat, reply, methods=post),
+        Route(f"{chat}/handset", change_handset, methods=post),
+        Route("/requests", requests),
+        Route("/requests/{id}", one_request),
+        Route("/webhooks", webhooks),
+        Route(delivery, one_webhook),
+        *(
+            Route(f"{delivery}/{verb}", partial(act_on_webhook, verb=verb), methods=post)
+            for verb in ("attempt", "redeliver", "cancel")
+        ),
+        Route("/settings", settings),
+        Route("/settings/client-url", set_client_url, methods=post),
+        Route("/settings/clock", set_clock, methods=post),
+        Route("/settings/reset", reset, methods=post),
+        Route("/login", login, methods=["GET", "POST"]),
+        Route("/static/{file}", static),
+    ]

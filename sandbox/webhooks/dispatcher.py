@@ -208,7 +208,9 @@ class Dispatcher:
         )
         outbox.begin_attempt(tx, attempt)
         self._tell(tx, News.ATTEMPT_BEGUN, delivery, now_ms)
-        return partial(self._attempt, delivery, attempt, callback_authorization(account))
+        # user name and password belong to the URL that is posted to, which need not be the account's present one
+        authorization = callback_authorization(replace(account, client_url=delivery.url))
+        return partial(self._attempt, delivery, attempt, authorization)
 
     async def _attempt(self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None) -> None:
         outcome = await self._poster.post(delivery.url, delivery.body, authorization)
@@ -257,7 +259,7 @@ class Dispatcher:
         )
         if decision.next_attempt_ms is not None:
             _schedule(tx, delivery, decision.next_attempt_ms)
-        elif account.order is Order.CONVERSATION:
+        else:  # whatever the order is by now: one that waits for its turn must not wait for ever
             _release_next(tx, delivery, now_ms)
 
     def _tell(self, tx: Tx, news: News, delivery: WebhookDelivery, at_ms: int) -> None:

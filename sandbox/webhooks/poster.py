@@ -12,6 +12,8 @@ import socket
 import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 import httptools
@@ -23,16 +25,25 @@ HEAD_LIMIT = 64 * 1024  # status line and headers of an answer, the interim ones
 HEADERS_KEPT = 64
 HEADER_CHARS_KEPT = 8 * 1024
 FRAMING_ALLOWANCE = 8  # so many times the answer limit may come over the wire for a body in the smallest of chunks
+PROBATION_S = 0.005  # some servers close after an answer without having said so; by then it has come to light
 IDLE_S = 1.0  # well below the patience of servers (gunicorn 2 s, uvicorn and Node 5 s), so that they never close first
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Ending = tuple[OutcomeKind, str]  # how a POST ended, and what to tell people when it went wrong
 _Key = tuple[_Address, int, str | None]  # what a connection is good for: address, port, and the name if it is TLS
 
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+_LABEL = "[a-z0-9_-]{1,63}"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|[0-9a-f.]*:[0-9a-f:.]*")
 _UNQUOTED = "!$%&'()*+,-./:;=?@[]_~"  # the percent sign too: what is encoded already stays as it is
 # fe80::/10 and 169.254.0.0/16, where every cloud has its metadata service, are refused as a whole
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("fd20:ce::254")})  # AWS, Google
+
+
+_CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_START_OR_CORRECT = (
+    "Start the application, or correct client_url; inside a container, localhost is the container itself."
+)
+_WRITE_HTTP = "If the application speaks no TLS, write http:// in client_url."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class _Target:
     port: int
     tls: bool
     path: str  # with the query, percent-encoded
+    literal: _Address | None  # the host, where it is an address and no name
 
     @property
     def place(self) -> str:
@@ -59,7 +71,8 @@ class _Target:
 class _Answer:
     """What is known so far of a POST under way and its answer."""
 
-    stage: str = ""  # what is being waited for, in words
+    waiting: str = ""  # what has not happened yet, in words
+    advice: str = ""  # what to do if it never does
     status_code: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
@@ -97,19 +110,20 @@ class Poster:
             async with asyncio.timeout(self._deadline_s):
                 kind, error = await self._post(url, body, authorization, answer)
         except TimeoutError:
-            kind, error = OutcomeKind.TIMED_OUT, f"{answer.stage} within {self._deadline_s:g} s."
+            kind = OutcomeKind.TIMED_OUT
+            error = f"{answer.waiting} within {self._deadline_s:g} s. {answer.advice}"
         return Outcome(
             kind=kind,
             duration_ms=(stopwatch() - begun) * 1000,
             status_code=answer.status_code if kind is OutcomeKind.ANSWERED else None,
-            headers=tuple(answer.headers),
+            headers=_cut(answer.headers),
             body=bytes(answer.body),
             error=error,
         )
 
     async def close(self) -> None:
         """Close every connection. Posts are to have ended, or been cancelled, before."""
-        closing = [connection.drop() for connection in self._connections]
+        closing = [connection.drop() for connection in list(self._connections)]
         if closing:
             await asyncio.wait(closing)
 
@@ -119,42 +133,43 @@ class Poster:
             return OutcomeKind.FORBIDDEN, target
         if authorization and not authorization.isprintable():
             return OutcomeKind.FORBIDDEN, "The token holds a control character, which no header can carry. Change it."
-        answer.stage = f"The address of {target.host} could not be looked up"
+        answer.waiting = f"The address of {target.host} could not be looked up"
+        answer.advice = "Correct client_url, or look after the name server."
         try:
             addresses = await _resolve(target)
-        except (OSError, UnicodeError):  # UnicodeError: a label that is empty or too long
-            return OutcomeKind.UNRESOLVED, (
-                f"The name {target.host} has no address. Correct client_url, or the name server or hosts file."
-            )
+        except OSError:
+            return OutcomeKind.UNRESOLVED, f"The name {target.host} has no address. {answer.advice}"
         own = self._own_addresses()
         for address in addresses:
             if reason := _refusal(address, target, own):
                 return OutcomeKind.FORBIDDEN, reason
-        answer.stage = f"No connection to {target.place}"
+        answer.waiting = f"No connection to {target.place} came about"
+        answer.advice = _WRITE_HTTP if target.tls else _START_OR_CORRECT
         connection = await self._connection(target, addresses)
         if not isinstance(connection, _Connection):
             return connection
-        answer.stage = f"{target.place} took the POST but did not answer"
-        return await connection.exchange(_request(target, body, authorization), target, answer)
+        answer.waiting = f"{target.place} did not answer"
+        answer.advice = "Let the application answer first and work afterwards."
+        reading = _Reading(target, answer, self._answer_limit)
+        return await connection.exchange(_request(target, body, authorization), reading)
 
     async def _connection(self, target: _Target, addresses: list[_Address]) -> "_Connection | _Ending":
-        """A connection to one of the checked addresses: one that is idle, else the first that can be made."""
-        keys = [(address, target.port, target.host if target.tls else None) for address in addresses]
+        """A connection to one of the checked addresses: an idle one, else the first that can be made."""
+        name = target.host if target.tls else None
+        keys = [(address, target.port, name) for address in addresses]
         for connection in self._connections:
             if connection.idle and connection.key in keys:
                 return connection
-        if target.tls and self._tls is None:  # 40 ms of reading certificates, which the loop need not wait for
+        if target.tls and self._tls is None:  # 40 ms of reading certificates, for which the loop need not wait
             self._tls = await asyncio.to_thread(ssl.create_default_context)
-        ending: _Ending = (OutcomeKind.UNRESOLVED, f"The name {target.host} has no address. Correct client_url.")
-        for left, key in zip(range(len(keys), 0, -1), keys, strict=True):
+        ending = OutcomeKind.UNRESOLVED, f"The name {target.host} has no address."
+        for key in keys:
             try:  # an address that swallows packets must leave time for the next one
-                async with asyncio.timeout(self._deadline_s / len(keys) if left > 1 else None):
+                async with asyncio.timeout(None if key is keys[-1] else self._deadline_s / len(keys)):
                     return await self._connect(key)
-            except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
-                if target.tls:
-                    return OutcomeKind.TLS_FAILED, _tls_failure(target, error)
-                ending = OutcomeKind.UNREACHABLE, _connect_failure(target, error)
             except OSError as error:
+                if target.tls and isinstance(error, (ssl.SSLError, *_CUT_OFF)):
+                    return OutcomeKind.TLS_FAILED, _tls_failure(target, error)
                 ending = OutcomeKind.UNREACHABLE, _connect_failure(target, error)
         return ending
 
@@ -162,7 +177,7 @@ class Poster:
         """Connect to exactly the address in `key`; certificate and SNI go by the name."""
         address, port, name = key
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(key, self._answer_limit, self._connections),
+            lambda: _Connection(key, self._connections),
             str(address),
             port,
             ssl=self._tls if name else None,
@@ -172,117 +187,140 @@ class Poster:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to one checked address. It carries one exchange at a time, and between two it is idle.
-
-    The methods named `on_…` are the parser's callbacks.
-    """
+    """One connection to one checked address. It carries one exchange at a time, and between two it is idle."""
 
     _transport: asyncio.Transport
-    _expiry: asyncio.TimerHandle | None = None
-    _ending: asyncio.Future[_Ending]  # of the exchange under way, or of the one before
+    _reading: "_Reading | None" = None
+    _timer: asyncio.TimerHandle | None = None
+    _early = b""
+    _proven = False  # the server has left it open after an answer
 
-    def __init__(self, key: _Key, answer_limit: int, connections: "set[_Connection]") -> None:
+    def __init__(self, key: _Key, connections: "set[_Connection]") -> None:
         self.key = key
         self.idle = False
-        self._answer_limit = answer_limit
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._ending = self._loop.create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._connections.add(self)
-
-    async def exchange(self, request: bytes, target: _Target, answer: _Answer) -> _Ending:
-        """Send `request`, fill `answer`, and say how it ended. Cancelled, it drops the connection."""
-        self.idle = False
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._target, self._answer = target, answer
-        self._ending = self._loop.create_future()
-        self._parser = httptools.HttpResponseParser(self)
-        self._received = 0
-        self._interim = False
-        self._ends_with_connection = True
-        self._reusable = False
+    async def exchange(self, request: bytes, reading: "_Reading") -> _Ending:
+        """Send `request`, let `reading` have what comes, and say how it ended. Cancelled, it drops the connection."""
+        self._stop_timer()
+        self._reading = reading
         try:
+            if self._early:
+                reading.feed(self._early)
             if self._closed.done():
-                self._break_off()
+                reading.cut_off(None)
             else:
                 self._transport.write(request)
-            return await self._ending
+            return await reading.ending
         finally:
-            if self._reusable and not self._transport.is_closing():
-                self.idle = True
-                self._expiry = self._loop.call_later(IDLE_S, self.drop)
-            else:
+            reading.release()
+            if not reading.reusable or self._transport.is_closing():
                 self.drop()
+            elif self._proven:
+                self._rest()
+            else:
+                self._proven = True
+                self._timer = self._loop.call_later(PROBATION_S, self._rest)
+
+    def _rest(self) -> None:
+        self.idle = True
+        self._timer = self._loop.call_later(IDLE_S, self.drop)
 
     def drop(self) -> asyncio.Future[None]:
         """Close at once, whatever is under way. The future is done when the socket is closed."""
-        self.idle = False
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self._stop_timer()
         self._transport.abort()
         return self._closed
 
+    def _stop_timer(self) -> None:
+        self.idle = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are none by inheritance
+        self._connections.add(self)
+
     def data_received(self, data: bytes) -> None:
-        if self.idle or self._ending.done():  # a server that talks out of turn
+        if self._reading is None:  # a server that speaks first; it is not HTTP, and `exchange` will say so
+            self._early += data
+        elif self._reading.ending.done():  # more than was asked for
             self.drop()
-            return
-        self._received += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._end(OutcomeKind.ANSWERED)
-        except httptools.HttpParserError:
-            self._reusable = False
-            advice = "Look which program listens there"
-            if data.startswith(b"\x15"):  # a TLS alert record (RFC 8446, section 5.1)
-                advice = "It speaks TLS: write https:// in client_url"
-            self._end(OutcomeKind.BROKEN, f"{self._target.place} answered something that is not HTTP. {advice}.")
-        if self._answer.status_code is None and self._received > HEAD_LIMIT:
-            self._end(
-                OutcomeKind.BROKEN,
-                f"The headers of the answer of {self._target.place} are longer than {HEAD_LIMIT // 1024} KiB.",
-            )
-        elif self._received > HEAD_LIMIT + FRAMING_ALLOWANCE * self._answer_limit:
-            self._end(OutcomeKind.ANSWERED)
+        else:
+            self._reading.feed(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._stop_timer()
         self._connections.discard(self)
         self._closed.set_result(None)
-        self.idle = False
-        if error is None and self._ends_with_connection and self._answer.status_code is not None:
-            self._end(
-                OutcomeKind.ANSWERED
-            )  # "the message body length is determined by … the connection" (RFC 9112, 6.3)
-        self._break_off()
+        if self._reading is not None:
+            self._reading.cut_off(error)
 
-    def _break_off(self) -> None:
+
+class _Reading:
+    """One answer as it comes in: fills `answer` and, once, sets `ending`. The `on_...` are the parser's callbacks."""
+
+    def __init__(self, target: _Target, answer: _Answer, limit: int) -> None:
+        self.ending: asyncio.Future[_Ending] = asyncio.get_running_loop().create_future()
+        self.reusable = False  # whether the connection is good for another exchange
+        self._target = target
+        self._answer = answer
+        self._limit = limit
+        self._received = 0
+        self._interim = False
+        self._ends_with_connection = True
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)  # a one-line server made with nc
+
+    def feed(self, data: bytes) -> None:
+        """Read some more of the answer."""
+        self._received += len(data)
+        place = self._target.place
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # 101: whatever follows is another protocol
+            self._end(OutcomeKind.ANSWERED)
+        except httptools.HttpParserError as error:  # its texts are the parser's own, with nothing of the answer in them
+            self.reusable = False
+            tls = data.startswith(b"\x15")  # a TLS alert (RFC 8446, section 5.1)
+            advice = "It speaks TLS: write https:// in client_url" if tls else "Look which program listens there"
+            self._end(OutcomeKind.BROKEN, f"{place} answered something that is not HTTP: {error}. {advice}.")
+        if self._answer.status_code is None and self._received > HEAD_LIMIT:
+            self._end(OutcomeKind.BROKEN, f"{place} answered with more than {HEAD_LIMIT // 1024} KiB of headers.")
+        elif self._received > HEAD_LIMIT + FRAMING_ALLOWANCE * self._limit:
+            self._end(OutcomeKind.ANSWERED)
+
+    def cut_off(self, error: Exception | None) -> None:
+        """The connection has ended; for an answer that says no length this is how it ends well (RFC 9112, 6.3)."""
         place, status = self._target.place, self._answer.status_code
         if status is None:
             self._end(
                 OutcomeKind.BROKEN,
                 f"{place} closed the connection without an answer. Look into the application's log: it may have "
-                "crashed" + ("." if self.key[2] else ", or expect https://."),
+                f"crashed{'' if self._target.tls else ', or expect https://'}.",
             )
-        self._end(
-            OutcomeKind.BROKEN,
-            f"{place} answered with status {status} but closed the connection before the answer was complete.",
-        )
+        elif error is None and self._ends_with_connection:
+            self._end(OutcomeKind.ANSWERED)
+        else:
+            self._end(
+                OutcomeKind.BROKEN, f"{place} closed the connection in the middle of its answer, status {status}."
+            )
+
+    def release(self) -> None:
+        """Let go of the parser, which holds the callbacks: a circle that only garbage collection would take apart."""
+        del self._parser
 
     def _end(self, kind: OutcomeKind, error: str = "") -> None:
-        if not self._ending.done():
-            self._ending.set_result((kind, error))
+        if not self.ending.done():
+            self.ending.set_result((kind, error))
 
     def on_message_begin(self) -> None:
-        self._reusable = False  # also takes it back when a second answer follows the one that was asked for
+        self.reusable = False  # also when a second answer follows the one that was asked for
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._ending.done():
+        if self._answer.status_code is not None:  # a trailer
             return
         self._answer.headers.append((name.decode("latin-1"), value.decode("latin-1")))
         lower = name.lower()
@@ -290,33 +328,33 @@ class _Connection(asyncio.Protocol):
             self._ends_with_connection = False
 
     def on_headers_complete(self) -> None:
-        if self._ending.done():
+        if self.ending.done():
             return
         status = self._parser.get_status_code()
         # "A client MUST be able to parse one or more 1xx responses received prior to a final response" (RFC 9110, 15.2)
         self._interim = 100 <= status < 200 and status != 101
         if self._interim:
             self._answer.headers.clear()
-            return
-        self._answer.status_code = status
-        self._answer.stage = f"{self._target.place} answered with status {status} but did not complete the answer"
-        self._answer.headers[:] = _cut(self._answer.headers)
+            self._ends_with_connection = True
+        else:
+            self._answer.status_code = status
+            self._answer.waiting = f"{self._target.place} answered with status {status}, but did not finish the answer"
 
     def on_body(self, data: bytes) -> None:
-        room = self._answer_limit - len(self._answer.body)
-        if not self._ending.done():
-            self._answer.body += data[:room]
-            if len(data) > room:
-                self._end(OutcomeKind.ANSWERED)
+        if self.ending.done():
+            return
+        room = self._limit - len(self._answer.body)
+        self._answer.body += data[:room]
+        if len(data) > room:
+            self._end(OutcomeKind.ANSWERED)
 
     def on_message_complete(self) -> None:
-        if self._interim:
-            self._ends_with_connection = True
-        elif not self._ending.done():
-            self._reusable = self._parser.should_keep_alive()
+        if not self._interim and not self.ending.done():
+            self.reusable = self._parser.should_keep_alive()
             self._end(OutcomeKind.ANSWERED)
 
 
+@lru_cache(maxsize=256)
 def _parse(url: str) -> _Target | str:
     """The parts of `url`, or why nothing can be posted to it."""
     example = "Write it like http://127.0.0.1:8000/webhook."
@@ -335,16 +373,19 @@ def _parse(url: str) -> _Target | str:
     if not _HOST.fullmatch(host) or port == 0:
         return f"client_url names no host and port that can be connected to. {example}"
     tls = parts.scheme == "https"
-    return _Target(host, port or (443 if tls else 80), tls, path)
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        literal = None
+    return _Target(host, port or (443 if tls else 80), tls, path, literal)
 
 
 async def _resolve(target: _Target) -> list[_Address]:
-    """Every address of the host, in the order in which to try them. Raises OSError or UnicodeError if it has none."""
-    try:
-        return [ipaddress.ip_address(target.host)]
-    except ValueError:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    """Every address of the host, in the order in which to try them. Raises OSError if it has none."""
+    if target.literal is not None:
+        return [target.literal]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found))
 
 
@@ -353,24 +394,34 @@ def _refusal(address: _Address, target: _Target, own: Collection[tuple[str, int]
 
     Loopback and private ranges are allowed: the application under test lives there.
     """
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    plain = mapped or address  # ::ffff:169.254.169.254 reaches 169.254.169.254
-    where = f"{target.place} is" if target.host == str(address) else f"{target.place} resolves to {address},"
-    if plain.is_link_local or plain in _METADATA:
-        what = "an address where clouds keep credentials, so nothing is posted to it"
-    elif plain.is_unspecified:
-        what = "no address to post to, but what a server listens on"
-    elif plain.is_multicast:
-        what = "a group of machines, not one"
-    elif any(port == target.port and _covers(host, plain) for host, port in own):
+    what = _never(address)
+    if any(port == target.port and _covers(host, address) for host, port in own):
         what = "the sandbox itself"
-    else:
+    if what is None:
         return None
+    where = f"{target.place} is" if target.literal else f"{target.place} resolves to {address}, which is"
     return f"{where} {what}. Change client_url to the address of your application."
+
+
+@lru_cache(maxsize=1024)
+def _never(address: _Address) -> str | None:
+    """What `address` is, if it is nothing that an application can be reached at."""
+    plain = _plain(address)
+    if plain.is_link_local or plain in _METADATA:
+        return "in the range where clouds keep credentials"
+    if plain.is_unspecified:
+        return "an address to listen on, not one to post to"
+    return "a group of machines, not one" if plain.is_multicast else None
+
+
+def _plain(address: _Address) -> _Address:
+    """::ffff:169.254.169.254 reaches 169.254.169.254, and is judged by it."""
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
 def _covers(listening: str, address: _Address) -> bool:
     """Whether a server that listens on the host `listening` is reached at `address`."""
+    address = _plain(address)
     try:
         host = ipaddress.ip_address(listening)
     except ValueError:  # a name such as localhost, or "" for every address
@@ -393,7 +444,7 @@ def _request(target: _Target, body: bytes, authorization: str | None) -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-def _cut(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _cut(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """The first of `headers`, as many as are kept."""
     kept: list[tuple[str, str]] = []
     room = HEADER_CHARS_KEPT
@@ -402,7 +453,7 @@ def _cut(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         if room < 0:
             break
         kept.append((name, value))
-    return kept
+    return tuple(kept)
 
 
 def _connect_failure(target: _Target, error: OSError) -> str:
@@ -412,10 +463,7 @@ def _connect_failure(target: _Target, error: OSError) -> str:
         said = f"{target.place} does not answer."
     else:
         said = f"{target.place} cannot be reached: {os.strerror(error.errno) if error.errno else 'no connection'}."
-    return (
-        f"{said} Start the application, or correct client_url; "
-        "inside a container, localhost is the container and not the machine around it."
-    )
+    return f"{said} {_START_OR_CORRECT}"
 
 
 def _tls_failure(target: _Target, error: Exception) -> str:
@@ -424,4 +472,4 @@ def _tls_failure(target: _Target, error: Exception) -> str:
             f"The certificate of {target.place} is not accepted: {error.verify_message.rstrip('.')}. Use a name it was "
             "issued for, put its issuer into the file that SSL_CERT_FILE names, or use http:// on this machine."
         )
-    return f"{target.place} did not complete the TLS handshake. If the application speaks no TLS, write http://."
+    return f"{target.place} did not complete the TLS handshake. {_WRITE_HTTP}"

@@ -1,0 +1,137 @@
+"""What people typed into a form, into values for a verb; complaints are `Invalid`, by the name of the field.
+
+Forms are urlencoded, never multipart. A page that complains shows again what was typed, so the typed text is kept.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from sandbox.contract.numbers import TELCOS
+from sandbox.contract.problems import quote
+from sandbox.errors import Invalid
+from sandbox.model import Account, Handset, HandsetState, Msisdn, Shortcode
+from sandbox.network import Texting
+from sandbox.web.access import read_body
+from sandbox.web.control_api import MAX_ADVANCE_S, Fields, house_of
+from sandbox.web.page_views import new_handset
+
+MAX_FIELDS = 32
+MAX_LABEL = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form as a page shows it: what was typed, and what is wrong with it. The empty form complains about nothing."""
+
+    typed: Mapping[str, str] = field(default_factory=dict)
+    complaints: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str, otherwise: str = "") -> str:
+        return self.typed.get(name, otherwise)
+
+    def complaint(self, name: str) -> str:
+        return self.complaints.get(name, "")
+
+
+def complaining(typed: Mapping[str, str], error: Invalid) -> Form:
+    return Form(typed, dict(error.fields))
+
+
+async def typed_by(request: Request) -> dict[str, str]:
+    """The fields of an urlencoded body. Line ends are what an SMS knows: one line feed."""
+    limit = house_of(request).settings.max_control_body
+    body, over = await read_body(request.scope, request.receive, limit)
+    if over:
+        raise HTTPException(413, f"The form is larger than {limit} bytes.", {"Connection": "close"})
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise HTTPException(400, "The body is not a form that a browser would send.") from None
+    return {name: value.replace("\r\n", "\n").replace("\r", "\n") for name, value in pairs}
+
+
+def _fields(typed: Mapping[str, str], *names: str) -> Fields:
+    return Fields({name: typed[name] for name in names if name in typed})
+
+
+def _bare(number: str) -> str:
+    """A number without the blanks and signs with which people write it."""
+    return re.sub(r"[\s()./-]", "", number)
+
+
+def _own(given: Fields, account: Account, shortcode: Shortcode | None) -> None:
+    if shortcode is not None and account.shortcodes and shortcode not in account.shortcodes:
+        owned = ", ".join(account.shortcodes)
+        given.wrong("shortcode", f"The shortcode {shortcode} is not one of the account's: {owned}.")
+
+
+def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> tuple[Handset, Shortcode, Texting | None]:
+    """A new handset, the shortcode that it talks to, and its first text if it has one. Raises Invalid."""
+    given = _fields({**typed, "shortcode": _bare(typed.get("shortcode", ""))}, "label", "telco", "shortcode", "text")
+    number = _bare(typed.get("number", ""))
+    if not number:
+        given.wrong("number", "A handset needs a number, for example 2348020000000.")
+    msisdn = given.msisdn("number", number or None)
+    label = (given.text("label", longest=MAX_LABEL) or "").strip()
+    telco = given.choice("telco", TELCOS)
+    shortcode = given.shortcode("shortcode", required=True)
+    text = given.text("text", longest=max_text)
+    _own(given, account, shortcode)
+    given.done()
+    assert msisdn is not None
+    assert shortcode is not None
+    texting = Texting(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=True) if text else None
+    return new_handset(account, msisdn, label=label, telco=telco), shortcode, texting
+
+
+def to_text(
+    typed: Mapping[str, str], account: Account, shortcode: Shortcode, msisdn: Msisdn, *, max_text: int
+) -> Texting:
+    """A text typed in a conversation: a reply in the last session, or the start of a new one. Raises Invalid."""
+    given = _fields(typed, "text", "session")
+    session = given.choice("session", ("last", "new"))
+    text = given.text("text", longest=max_text)
+    if text is None and not typed.get("text"):
+        given.wrong("text", "There is nothing to send yet. Type a text.")
+    _own(given, account, shortcode)
+    given.done()
+    assert text is not None
+    return Texting(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=session == "new")
+
+
+def to_change(typed: Mapping[str, str], old: Handset) -> Handset:
+    """A handset with what a form says about it; the rest stays. Raises Invalid."""
+    given = _fields(typed, "label", "telco", "state")
+    label = given.text("label", longest=MAX_LABEL)
+    telco = given.choice("telco", TELCOS)
+    state = given.choice("state", tuple(HandsetState))
+    given.done()
+    return Handset(
+        account=old.account,
+        msisdn=old.msisdn,
+        label=(label or "").strip() if "label" in typed else old.label,
+        telco=telco or old.telco,
+        state=HandsetState(state) if state else old.state,
+    )
+
+
+def to_advance(typed: Mapping[str, str]) -> int:
+    """How far the clock is to be moved, in `_ms`. Raises Invalid."""
+    given = _fields(typed, "seconds")
+    seconds = given.seconds("seconds", MAX_ADVANCE_S)
+    given.done()
+    if not seconds:
+        raise Invalid(("seconds", "How many seconds? Type a number above 0."))
+    return round(seconds * 1000)
+
+
+def known(value: str, choices: tuple[str, ...], what: str) -> str:
+    """One of the choices that a page's own buttons send. Raises Invalid."""
+    if value not in choices:
+        raise Invalid((what, f"{what} is {quote(value)}. One of {', '.join(choices)} is wanted."))
+    return value

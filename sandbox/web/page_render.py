@@ -1,0 +1,213 @@
+"""Templates into pages: the environment, loaded at the first page, the links, the frame, and the files beside them.
+
+Autoescape is always on, and text from the wire passes `visible` or `sign`; what a page shows is gathered elsewhere.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from sandbox.config import mask, mask_url
+from sandbox.errors import NotFound
+from sandbox.events import News
+from sandbox.model import Account
+from sandbox.store.accounts import Directory
+from sandbox.web import page_words as words
+from sandbox.web.control_api import account_of, house_of
+from sandbox.web.page_views import Frame
+
+if TYPE_CHECKING:  # 39 ms, which a server that nobody looks at need not spend
+    from jinja2 import Environment
+
+_PACKAGE = Path(__file__).parents[1]
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+# Paths of icons on a grid of 16, drawn as strokes.
+_ICONS = {
+    "alert": "M8 2.2 14.6 13.5H1.4L8 2.2ZM8 6.5v3M8 11.6v.1",
+    "back": "M9.5 3 4.5 8l5 5M4.5 8h9",
+    "chats": "M2 3.5h12v8H7.5L4.5 14v-2.5H2z",
+    "chevron": "m6 3.5 4.5 4.5L6 12.5",
+    "clock": "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8ZM8 4.5V8l2.4 1.6",
+    "copy": "M5.5 5.5h8v8h-8zM3 10.5h-.5v-8h8V3",
+    "cross": "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8ZM5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4",
+    "in": "M8 2v8M4.5 6.8 8 10.2l3.5-3.4M2.5 13.5h11",
+    "out": "M8 10.5v-8M4.5 5.8 8 2.3l3.5 3.5M2.5 13.5h11",
+    "pencil": "m10.8 2.6 2.6 2.6-7.6 7.6-3.3.7.7-3.3z",
+    "plus": "M8 3v10M3 8h10",
+    "retry": "M13.2 8a5.2 5.2 0 1 1-1.6-3.7M13.4 2v3h-3",
+    "search": "M7 2.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6ZM10.6 10.6 14 14",
+    "send": "M2.5 8 13.8 2.8 10.6 13.4 7.6 9.2zM7.6 9.2l6.2-6.4",
+    "settings": "M2 4.5h7M12.5 4.5H14M2 11.5h1.5M7 11.5h7M10.7 2.9v3.2M5.2 9.9v3.2",
+    "stop": "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8ZM3.8 3.8l8.4 8.4",
+    "ticks": "m1.5 8.6 2.8 2.9L10 4.6M7.6 10.6l1 .9 5.9-6.9",
+    "wire": "M5 4 1.5 8 5 12M11 4l3.5 4L11 12",
+}
+
+
+def first_account(accounts: Directory) -> Account:
+    """The account that a page is about when none is named."""
+    return accounts.get("default") or accounts.all()[0]
+
+
+def url_for(request: Request, path: str, **query: object) -> str:
+    """A link to a page of ours: below the root path, and with the account unless it is the usual one."""
+    house = house_of(request)
+    name = request.query_params.get("account")
+    if name is not None and name != first_account(house.accounts).name and house.accounts.get(name) is not None:
+        query.setdefault("account", name)
+    pairs = {key: value for key, value in query.items() if value not in (None, "")}
+    path, hash_, fragment = path.partition("#")
+    tail = f"?{urlencode(pairs)}" if pairs else ""
+    return f"{request.scope.get('root_path', '')}{quote(path)}{tail}{hash_}{fragment}"
+
+
+def see_other(request: Request, path: str, **query: object) -> Response:
+    """What answers every form that did its work: look there, with GET."""
+    return RedirectResponse(url_for(request, path, **query), 303)
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    title: str,
+    section: str = "",
+    frame: Frame | None = None,
+    at: str | None = None,
+    status: int = 200,
+    **context: Any,
+) -> Response:
+    """The page of a template. `frame` None is a page that is not live; `at` is its address where it is not the call's.
+
+    An account that does not exist has no page but the one that says so.
+    """
+    house = house_of(request)
+    try:
+        account = account_of(request)
+    except NotFound:
+        account = first_account(house.accounts)
+    query = {key: value for key, value in request.query_params.items() if key != "account"}
+    where = at if at is not None else request.url.path.removeprefix(request.scope.get("root_path", ""))
+    html = (
+        environment()
+        .get_template(template)
+        .render(
+            title=title,
+            section=section,
+            frame=frame,
+            here=url_for(request, where, **({} if at is not None else query)),
+            account=account,
+            accounts=house.accounts.all(),
+            usual_account=first_account(house.accounts).name,
+            now_ms=house.clock.now_ms(),
+            frozen=house.clock.frozen,
+            kinds=" ".join(News),
+            url=lambda path, **given: url_for(request, path, **given),
+            **context,
+        )
+    )
+    return Response(html, status, {"Cache-Control": "no-store"}, media_type="text/html")
+
+
+@cache
+def environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # A wheel carries the templates inside the package; in a checkout they stand beside it.
+    folder = next(each for each in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if each.is_dir())
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    for function in (
+        words.brief_time,
+        words.counted,
+        words.day,
+        words.decoded,
+        words.duration,
+        words.grouped,
+        words.hm,
+        words.hms,
+        words.initials,
+        words.outcome_tone,
+        words.outcome_words,
+        words.span,
+        words.state_icon,
+        mask,
+        mask_url,
+        visible,
+        sign,
+    ):
+        made.filters[function.__name__] = function
+    made.globals["icon"] = icon
+    return made
+
+
+def visible(text: str) -> Any:
+    """Text from the wire as markup: escaped, with a sign for every character that hides or turns its neighbours."""
+    from markupsafe import Markup, escape
+
+    return Markup(  # noqa: S704 -- escaped in this line; what is put in is escaped or made of digits and letters
+        words.HIDDEN.sub(
+            lambda found: (
+                f'<span class="unseen" title="{escape(words.title_for(found[0]))}">{words.sign_for(found[0])}</span>'
+            ),
+            str(escape(text)),
+        )
+    )
+
+
+def sign(text: str) -> str:
+    """As `visible`, for where no markup can stand: titles, attributes, areas of text."""
+    return words.HIDDEN.sub(lambda found: words.sign_for(found[0]), text)
+
+
+@cache
+def icon(name: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(  # noqa: S704 -- our own paths
+        f'<svg class="icon icon-{name}" viewBox="0 0 16 16" aria-hidden="true"><path d="{_ICONS[name]}"/></svg>'
+    )
+
+
+# Static files ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _assets() -> Mapping[str, tuple[bytes, Mapping[str, str]]]:
+    """Name -> content and headers. Read once, so that no request ever names a file."""
+    made = {}
+    for path in sorted((Path(__file__).parent / "static").iterdir()):
+        if path.suffix in _TYPES:
+            content = path.read_bytes()
+            etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+            # Asked for anew each time and answered 304: modules name each other without a version.
+            headers = {
+                "ETag": etag,
+                "Cache-Control": "no-cache",
+                "Content-Type": f"{_TYPES[path.suffix]}; charset=utf-8",
+            }
+            made[path.name] = (content, headers)
+    return made
+
+
+async def static(request: Request) -> Response:
+    found = _assets().get(request.path_params["file"])
+    if found is None:
+        raise NotFound("There is no such file.")
+    content, headers = found
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=dict(headers))
+    return Response(content, headers=dict(headers))
