@@ -46,6 +46,8 @@ class Subscription:
         return self._entries.popleft()
 
     def _offer(self, entries: Sequence[Entry]) -> None:
+        if self._ended:  # news after a gap would pass for all that there was
+            return
         self._entries.extend(entries if self._wanted is None else filter(self._wanted, entries))
         if len(self._entries) > QUEUE:
             self._entries.clear()

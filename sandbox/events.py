@@ -4,8 +4,8 @@ News, never orders: no listener of these changes state. An entry names the thing
 wants the thing itself reads it from the store.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class News(StrEnum):
@@ -25,8 +25,7 @@ class News(StrEnum):
     RESET = "reset"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the journal. Its `seq` is the number of whatever it announced."""
 
     seq: int

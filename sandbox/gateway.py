@@ -6,20 +6,21 @@ refused is recorded as carefully as what is accepted.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from sandbox.clock import Clock, to_iso
 from sandbox.config import mask
 from sandbox.contract import payloads
 from sandbox.contract.credentials import bearer_token, mask_authorization
+from sandbox.contract.numbers import telco_of
 from sandbox.contract.problems import problem, quote, status_of
 from sandbox.contract.requests import SendSms, parse
 from sandbox.contract.text import measure
 from sandbox.errors import StorageError
 from sandbox.events import News
-from sandbox.model import Account, Direction, Message, Problem, RecordedRequest
-from sandbox.network import Keeping, new_session_id, reach, trim_now_and_then
+from sandbox.model import Account, Problem, RecordedRequest
+from sandbox.network import Keeping, new_session_id, trim_now_and_then
 from sandbox.store import journal, messages
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Tx
@@ -29,8 +30,7 @@ log = logging.getLogger(__name__)
 PATH = "/ng/v1/sendsms"  # [D]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """One HTTP request to the gateway, as it came."""
 
     method: str
@@ -45,8 +45,7 @@ class Call:
         return [value.decode("latin-1") for each, value in self.headers if each == name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What the gateway says. `request_id` names the record that explains it; None if nothing could be recorded."""
 
     status_code: int
@@ -115,39 +114,23 @@ class Gateway:
 
     def _accept(self, call: Call, account: Account, sms: SendSms, tx: Tx) -> Answer:
         now_ms = self._clock.now_ms()
-        telco, state = reach(tx, account.name, sms.msisdn)
         seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
-        session_id = sms.session_id or self._session(tx, account, sms, seq, now_ms)
+        if sms.session_id is None or sms.sent_date is None:  # a lenient account
+            sms = sms._replace(
+                session_id=sms.session_id or self._session(tx, account, sms, seq, now_ms),
+                sent_date=sms.sent_date or to_iso(now_ms),
+            )
         measured = measure(sms.text)
-        message = Message(
-            seq=seq,
-            account=account.name,
-            direction=Direction.MT,
-            msisdn=sms.msisdn,
-            shortcode=sms.shortcode,
-            text=sms.text,
-            session_id=session_id,
-            ref_id=sms.ref_id,
-            sent_date=sms.sent_date or to_iso(now_ms),
-            at_ms=now_ms,
-            telco=telco,
-            encoding=measured.encoding,
-            segments=measured.segments,
-            state=state,
-            extra=sms.extra,
-            warnings=sms.warnings,
-        )
-        body = payloads.success(account, message)
-        submission = messages.Submission(client=call.client, headers=_kept(call.headers), body=call.body, answer=body)
-        messages.insert(tx, message, submission)
-        messages.touch_mt(
+        body = payloads.success(account, seq, sms, measured)
+        messages.insert_mt(
             tx,
-            account=account.name,
-            msisdn=sms.msisdn,
-            shortcode=sms.shortcode,
-            seq=seq,
-            session_id=session_id,
-            ref_id=sms.ref_id,
+            seq,
+            now_ms,
+            account.name,
+            sms,
+            telco_of(sms.msisdn),
+            measured,
+            messages.Submission(call.client, _kept(call.headers), call.body, body),
         )
         trim_now_and_then(tx, seq, now_ms, self._keeping)
         return Answer(status_code=200, body=body, request_id=f"r{seq}")
@@ -200,9 +183,7 @@ def _kept(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Headers as they may be recorded: secrets masked."""
     return messages.header_lines(
         [
-            (name, mask_authorization(value.decode("latin-1")).encode())
-            if name in _SECRET
-            else (name, value)
+            (name, mask_authorization(value.decode("latin-1")).encode()) if name in _SECRET else (name, value)
             for name, value in headers
         ]
     )

@@ -92,6 +92,10 @@ class OutcomeKind(StrEnum):
     INTERRUPTED = "interrupted"  # the sandbox stopped before the outcome was known
 
 
+ANSWER_KEPT = 16 * 1024
+"""Bytes of a webhook's answer that are read and kept."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of one POST to a `client_url`."""
@@ -100,7 +104,7 @@ class Outcome:
     duration_ms: float
     status_code: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""  # the first 16 KiB of the answer, as it came
+    body: bytes = b""  # the first ANSWER_KEPT bytes of the answer, as they came
     error: str = ""  # for people: what went wrong, in words
 
 

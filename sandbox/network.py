@@ -68,12 +68,6 @@ def handset_of(db: Queries, account: str, msisdn: Msisdn) -> Handset:
     return Handset(account=account, msisdn=msisdn, label=label, telco=telco, state=state)
 
 
-def reach(db: Queries, account: str, msisdn: Msisdn) -> tuple[str, MessageState]:
-    """How an MT message finds the handset: its telco, and whether the message arrives or has to wait."""
-    handset = handset_of(db, account, msisdn)
-    return handset.telco, MessageState.ARRIVED if handset.state is HandsetState.ON else MessageState.ACCEPTED
-
-
 def new_session_id(seq: int, at_ms: int) -> str:
     """An opaque session_id for a dialogue that a handset starts [S]: unlike those of earlier runs, and in no need of
     luck. The moment and the journal's number, in base 36."""
@@ -197,7 +191,7 @@ class Network:
             state=MessageState.UNROUTED if url is None else MessageState.ROUTED,
             delivery_seq=None if url is None else seq,
         )
-        messages.insert(tx, message)
+        messages.insert_mo(tx, message)
         turn = messages.touch_mo(tx, account=account.name, msisdn=handset.msisdn, shortcode=shortcode, seq=seq)
         trim_now_and_then(tx, seq, now_ms, self._keeping)
         if url is None:

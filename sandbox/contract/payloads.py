@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from sandbox.config import PLACEHOLDERS
 from sandbox.contract.numbers import wire_msisdn
-from sandbox.model import Account, Message, Msisdn, MsisdnFormat, Problem, Shortcode
+from sandbox.contract.requests import SendSms
+from sandbox.contract.text import Measure
+from sandbox.model import Account, Msisdn, MsisdnFormat, Problem, Shortcode
 
 _dumps = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _quote = json.encoder.encode_basestring
@@ -23,19 +25,19 @@ def to_json(value: object) -> bytes:
     return _dumps(value).encode()
 
 
-def success(account: Account, message: Message) -> bytes:
-    """The body of a 200: the default shape [S], or the account's own template."""
+def success(account: Account, seq: int, sms: SendSms, measured: Measure) -> bytes:
+    """The body of a 200 for the message of that number: the default shape [S], or the account's own template."""
     if account.success_body is None:
-        return b'{"status_code": 200, "message": "Message accepted", "reference_id": "m%d"}' % message.seq
+        return b'{"status_code": 200, "message": "Message accepted", "reference_id": "m%d"}' % seq
     facts: dict[str, object] = {
-        "message_id": message.id,
-        "from": message.shortcode,
-        "to": message.msisdn,
-        "session_id": message.session_id,
-        "ref_id": message.ref_id,
-        "sent_date": message.sent_date,
-        "encoding": message.encoding,
-        "segments": message.segments,
+        "message_id": f"m{seq}",
+        "from": sms.shortcode,
+        "to": sms.msisdn,
+        "session_id": sms.session_id,
+        "ref_id": sms.ref_id,
+        "sent_date": sms.sent_date,
+        "encoding": measured.encoding,
+        "segments": measured.segments,
     }
     return to_json(_fill(json.loads(account.success_body), facts))
 

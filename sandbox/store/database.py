@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -45,9 +45,10 @@ class Due:
 
 
 class Tx:
-    """What a writing function gets: SQL to run, numbers to give, and lists of what to announce once it is committed.
+    """What writing functions get: SQL to run, numbers to give, and lists of what to announce once it is committed.
 
-    `number()` is the journal's next number. Those given in a transaction that fails are lost, which hurts nobody.
+    Functions that are committed together share one. `number()` is the journal's next number; those given in a
+    transaction that fails are lost, which hurts nobody.
     """
 
     __slots__ = ("due", "execute", "news", "number")
@@ -59,15 +60,17 @@ class Tx:
         self.due: list[Due] = []
 
 
-@dataclass(slots=True)
 class _Job:
-    run: Callable[[Any], Any]
-    future: asyncio.Future[Any]
-    reading: bool = False
-    value: Any = None
-    error: BaseException | None = None
-    news: list[Entry] = field(default_factory=list)
-    due: list[Due] = field(default_factory=list)
+    """A function, who waits for it, and what came of it."""
+
+    __slots__ = ("error", "future", "reading", "run", "value")
+
+    def __init__(self, run: Callable[[Any], Any], future: asyncio.Future[Any], reading: bool = False) -> None:
+        self.run = run
+        self.future = future
+        self.reading = reading
+        self.value: Any = None
+        self.error: BaseException | None = None
 
 
 class Database:
@@ -197,49 +200,55 @@ class Database:
             else:
                 open_ = False
             if group:
-                self._run(connection, group)
+                done = self._run(connection, group)
                 try:
-                    self._loop.call_soon_threadsafe(self._announce, group)
+                    self._loop.call_soon_threadsafe(self._announce, group, done)
                 except RuntimeError:  # the loop is gone, and with it everyone who waited
                     open_ = False
         connection.close()
 
-    def _run(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
-        """Carry out the jobs of a group, in order, in as few commits as may be."""
+    def _run(self, connection: sqlite3.Connection, group: list[_Job]) -> list[Tx]:
+        """Carry out the jobs of a group, in order, in as few commits as may be. Returns what was committed."""
         writes = [job for job in group if not job.reading]
+        done: list[Tx] = []
         try:
             if writes:
                 try:
-                    self._commit(connection, writes)
-                except _Spoilt:
-                    for job in writes:  # somebody's function failed: each goes alone, and keeps its own fate
-                        try:
-                            self._commit(connection, [job])
-                        except _Spoilt as spoilt:
-                            job.error = spoilt.reason
+                    done.append(self._commit(connection, writes))
+                except _Spoilt as spoilt:
+                    if len(writes) == 1:
+                        writes[0].error = spoilt.reason
+                    else:  # somebody's function failed: each goes alone, and keeps its own fate
+                        self._commit_alone(connection, writes, done)
             for job in group:
                 if job.reading:
                     self._read_in_memory(connection, job)
         except BaseException as error:  # nothing may leave a caller waiting for ever
             for job in group:
                 job.error = job.error or error
+        return done
 
-    def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+    def _commit_alone(self, connection: sqlite3.Connection, jobs: list[_Job], done: list[Tx]) -> None:
+        for job in jobs:
+            try:
+                done.append(self._commit(connection, [job]))
+            except _Spoilt as spoilt:
+                job.error = spoilt.reason
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> Tx:
         """One transaction for `jobs`; _Spoilt if any of it failed, and then none of it happened."""
+        tx = Tx(connection, self._number)
         try:
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
-                tx = Tx(connection, self._number)
                 job.value = job.run(tx)
-                job.news, job.due = tx.news, tx.due
             connection.execute("COMMIT")
         except BaseException as error:
-            for job in jobs:
-                job.value, job.news, job.due = None, [], []
             if connection.in_transaction:  # SQLite has rolled back by itself after some errors
                 connection.execute("ROLLBACK")
             reason = _storage_error(error, self.path) if isinstance(error, sqlite3.Error) else _carried(error)
             raise _Spoilt(reason) from error
+        return tx
 
     def _read_in_memory(self, connection: sqlite3.Connection, job: _Job) -> None:
         connection.execute("PRAGMA query_only = 1")
@@ -252,13 +261,11 @@ class Database:
         finally:
             connection.execute("PRAGMA query_only = 0")
 
-    def _announce(self, group: Iterable[_Job]) -> None:
+    def _announce(self, group: Iterable[_Job], done: Iterable[Tx]) -> None:
         try:
-            if self.committed is not None:
-                news = [entry for job in group for entry in job.news]
-                due = [each for job in group for each in job.due]
-                if news or due:
-                    self.committed(news, due)
+            for tx in done:
+                if self.committed is not None and (tx.news or tx.due):
+                    self.committed(tx.news, tx.due)
         finally:  # nothing may leave a caller waiting for ever
             self._answer(group)
 
@@ -332,9 +339,9 @@ def _lock(path: str) -> sqlite3.Connection:
 
 def _check(path: str) -> None:
     """Refuse a file that is not ours or is damaged, without changing it."""
-    file = Path(path)
+    file = Path(os.path.realpath(path))
     # Without a -wal file all is in the file itself, and `immutable` keeps SQLite from making other files beside it.
-    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    how = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
     try:
         if not file.exists() or file.stat().st_size == 0:
             return

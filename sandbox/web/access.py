@@ -7,7 +7,7 @@ only which surface a path belongs to.
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from sandbox.contract.payloads import to_json
@@ -78,7 +78,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, 
         raise Disconnected
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False):  # nearly always: it came in one piece
-        return body, len(body) > limit
+        return body[:limit], len(body) > limit
     parts, size = [body], len(body)
     while message.get("more_body", False):
         if size > limit:
@@ -88,7 +88,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, 
             raise Disconnected
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-    return b"".join(parts), size > limit
+    return b"".join(parts)[:limit], size > limit
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -142,10 +142,10 @@ class Access:
         to_gateway = scope["path"].startswith(GATEWAY)
         added = GATEWAY_HEADERS if to_gateway else PAGE_HEADERS
 
-        async def secured(message: MutableMapping[str, Any]) -> None:
+        def secured(message: MutableMapping[str, Any]) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *added]
-            await send(message)
+                message["headers"] = [*message["headers"], *added]
+            return send(message)
 
         try:
             self._check(scope, to_gateway=to_gateway)
@@ -188,6 +188,8 @@ class Access:
         origin = found.get(b"origin")
         if origin is not None and origin != scope["scheme"].encode() + b"://" + host:
             raise _Refused(403, "Requests from another origin are refused.")
+        if found.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none") and not _follows_link(scope, found):
+            raise _Refused(403, "Requests from another site are refused.")
         if not to_gateway:
             self._check_own_surface(scope, found)
 
@@ -196,11 +198,6 @@ class Access:
         path, method = scope["path"], scope["method"]
         is_control = path.startswith(CONTROL)
         is_page = not is_control and not path.startswith(STATIC)
-        site = found.get(b"sec-fetch-site", b"none")
-        if site not in (b"same-origin", b"none"):
-            navigation = found.get(b"sec-fetch-mode") == b"navigate" and found.get(b"sec-fetch-dest") == b"document"
-            if not (is_page and method == "GET" and navigation):  # following a link from elsewhere is fine
-                raise _Refused(403, "Requests from another site are refused.")
         if method in ("POST", "PUT", "PATCH"):
             wanted = b"application/json" if is_control else b"application/x-www-form-urlencoded"
             media = found.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -239,6 +236,12 @@ class Access:
         return verdict
 
 
+def _follows_link(scope: Scope, found: Mapping[bytes, bytes]) -> bool:
+    """Whether a person followed a link to one of our pages, which is fine from anywhere."""
+    navigates = found.get(b"sec-fetch-mode") == b"navigate" and found.get(b"sec-fetch-dest") == b"document"
+    return navigates and scope["method"] == "GET" and not scope["path"].startswith((GATEWAY, CONTROL, STATIC))
+
+
 def is_allowed_host(host: str, listed: Collection[str] = ()) -> bool:
     """Whether a Host header names this sandbox and not some page's own rebound name.
 
@@ -247,7 +250,7 @@ def is_allowed_host(host: str, listed: Collection[str] = ()) -> bool:
     name = host.lower()
     if name.startswith("["):
         name, bracket, port = name[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")):
+        if ":" not in name or not bracket or (port and not port.startswith(":")):
             return False
         port = port[1:]
     else:
@@ -255,7 +258,8 @@ def is_allowed_host(host: str, listed: Collection[str] = ()) -> bool:
     if (port and not port.isdecimal()) or not name or not name.isascii():
         return False
     try:
-        return not ipaddress.ip_address(name).is_unspecified
+        address = ipaddress.ip_address(name)
+        return not (getattr(address, "ipv4_mapped", None) or address).is_unspecified  # [::ffff:0.0.0.0] is 0.0.0.0
     except ValueError:
         pass
     if name in listed:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from sandbox.errors import SandboxError
 from sandbox.web import control_api, pages
-from sandbox.web.access import CONTROL, GATEWAY, Access, App, Receive, Send
+from sandbox.web.access import CONTROL, GATEWAY, Access, App, Disconnected, Receive, Send
 from sandbox.web.gateway_api import gateway_api
 from sandbox.web.house import House
 
@@ -32,7 +32,7 @@ async def _ready(request: Request) -> Response:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     """An error in the words and the shape of the surface that it happened on."""
-    expected = isinstance(error, SandboxError | HTTPException)
+    expected = isinstance(error, SandboxError | HTTPException | Disconnected)
     if not expected:
         log.error("A request failed", exc_info=error)
     if request.url.path.startswith((CONTROL, "/livez", "/readyz")):

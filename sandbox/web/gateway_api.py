@@ -10,7 +10,6 @@ REQUEST_HEADER = b"ninebits-sandbox-request"
 _BY_STATUS = {
     401: ((b"www-authenticate", b"Bearer"),),
     405: ((b"allow", b"POST"),),
-    413: ((b"connection", b"close"),),
 }
 
 
@@ -31,6 +30,8 @@ def gateway_api(gateway: Gateway, *, max_body: int) -> App:
             )
         )
         headers = [JSON, *_BY_STATUS.get(answer.status_code, ())]
+        if over:  # whatever the verdict, the rest of the body is not worth reading
+            headers.append((b"connection", b"close"))
         if answer.request_id is not None:  # names the record that explains the verdict
             headers.append((REQUEST_HEADER, answer.request_id.encode()))
         await respond(send, answer.status_code, answer.body, headers)

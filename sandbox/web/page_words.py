@@ -166,7 +166,7 @@ def duration(ms: float) -> str:
 def span(ms: int) -> str:
     """`30 s`, `16 min`, `1 h 4 min`: a length of time in at most two units."""
     seconds, rest = divmod(ms, 1000)
-    if seconds < 120:
+    if seconds < 60:
         return f"{seconds}.{rest // 100} s" if rest >= 100 and seconds < 10 else f"{seconds} s"
     units = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     parts = []

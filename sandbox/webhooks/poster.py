@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import httptools
 
 from sandbox.clock import stopwatch
-from sandbox.model import Outcome, OutcomeKind
+from sandbox.model import ANSWER_KEPT, Outcome, OutcomeKind
 
 HEAD_LIMIT = 64 * 1024  # status line and headers of an answer, the interim ones (1xx) before it included
 HEADERS_KEPT = 64
@@ -37,7 +37,6 @@ _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|[0-9a-f.]*:[0-9a-f:.]*")
 _UNQUOTED = "!$%&'()*+,-./:;=?@[]_~"  # the percent sign too: what is encoded already stays as it is
 # fe80::/10 and 169.254.0.0/16, where every cloud has its metadata service, are refused as a whole
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("fd20:ce::254")})  # AWS, Google
-
 
 _CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 _START_OR_CORRECT = (
@@ -90,7 +89,7 @@ class Poster:
         self,
         *,
         deadline_s: float = 10.0,
-        answer_limit: int = 16 * 1024,
+        answer_limit: int = ANSWER_KEPT,
         own_addresses: Callable[[], Collection[tuple[str, int]]] = tuple,
     ) -> None:
         self._deadline_s = deadline_s

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox.model import DeliveryState, Outcome, OutcomeKind
+from sandbox.model import ANSWER_KEPT, DeliveryState, Outcome, OutcomeKind
 
 FULL_RATE = 32.0  # webhooks a second to one host and port: where halving starts, and beyond which nothing is held back
 FLOOR_RATE = 1.0
@@ -76,7 +76,8 @@ def warnings(outcome: Outcome) -> tuple[str, ...]:
     "Your response to our POST request should be a valid JSON" [D]: another 2xx answer still counts as delivered [S].
     """
     found: list[str] = []
-    if is_success(outcome) and not _is_json(outcome.body):
+    cut_off = len(outcome.body) >= ANSWER_KEPT  # then nobody knows what the rest was
+    if is_success(outcome) and not cut_off and not _is_json(outcome.body):
         found.append(
             "The answer is not valid JSON. 9bits asks for JSON in answer to its POST; answer for example "
             '{"status": "ok"} with Content-Type: application/json.'

@@ -8,7 +8,7 @@ export function meterTexts() {
   text.addEventListener("scroll", () => (document.getElementById("mirror").scrollTop = text.scrollTop));
   document.getElementById("foreign").addEventListener("click", (event) => next(text, event.target.closest("button")));
   show(text);
-  text.focus({ preventScroll: true });
+  if (matchMedia("(pointer: fine)").matches) text.focus({ preventScroll: true }); // no keyboard over a small screen
 }
 
 function show(text) {

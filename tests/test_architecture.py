@@ -1,0 +1,149 @@
+"""The house rules that a machine can hold: floors, one address for each outside library, no room too large."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sandbox"
+LINES = 600
+
+# Imports go strictly down, or from a later to an earlier module of the same room (listed order).
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("model", "errors", "clock", "config", "client", "demo.survey"),
+    (
+        "events",
+        "contract.text",
+        "contract.numbers",
+        "contract.problems",
+        "contract.credentials",
+        "contract.requests",
+        "contract.payloads",
+        "webhooks.retry",
+    ),
+    ("bus", "store.database", "store.journal", "store.accounts", "store.messages", "store.outbox", "webhooks.poster"),
+    ("scheduler",),
+    ("webhooks.dispatcher",),
+    ("network",),
+    ("gateway", "control"),
+    (
+        "web.house",
+        "web.access",
+        "web.gateway_api",
+        "web.shapes",
+        "web.live",
+        "web.control_api",
+        "web.page_words",
+        "web.page_render",
+        "web.page_forms",
+        "web.page_views",
+        "web.pages",
+        "web.app",
+    ),
+    ("server",),
+    ("cli",),
+)
+
+# Each outside library has one address, so that it can be weighed, and replaced, in one place.
+ADDRESSES = {
+    "starlette": ("web.", "demo."),
+    "jinja2": ("web.",),
+    "markupsafe": ("web.",),
+    "uvicorn": ("server",),
+    "uvloop": ("server",),
+    "httptools": ("webhooks.poster",),
+    "sqlite3": ("store.database",),
+    "click": ("cli",),
+    "pytest": ("pytest_plugin",),
+}
+
+# Modules of one room may use the earlier ones; these words also know each other.
+SIBLINGS = {("config", "model"), ("config", "errors"), ("client", "errors")}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if not name.endswith("__init__"):
+            found[name] = path
+    return found
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    return frozenset(found_imports(path))
+
+
+def found_imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; write the whole name"
+            assert node.module is not None
+            for alias in node.names:  # `from sandbox.store import journal` imports a module
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper.removeprefix("sandbox.") in modules() else node.module
+
+
+def floor_of(module: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if module in names)
+
+
+def room_of(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+def may_import(module: str, other: str) -> bool:
+    """Whether `module` may import `other`, both without the package's name."""
+    if floor_of(other) != floor_of(module):
+        return floor_of(other) < floor_of(module)
+    names = FLOORS[floor_of(module)]
+    same_room = room_of(module) == room_of(other) != ""
+    return (same_room and names.index(other) < names.index(module)) or (module, other) in SIBLINGS
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
+    own = [name.removeprefix("sandbox.") for name in imports(modules()[module]) if name.startswith("sandbox.")]
+    assert "sandbox" not in imports(modules()[module]), "nobody imports the package root"
+    assert [other for other in own if not may_import(module, other)] == []
+
+
+def test_every_module_has_its_floor() -> None:
+    assert sorted(modules()) == sorted(name for floor in FLOORS for name in floor)
+
+
+@pytest.mark.parametrize("library", ADDRESSES)
+def test_an_outside_library_has_one_address(library: str) -> None:
+    users = {name for name, path in modules().items() if any(each.split(".")[0] == library for each in imports(path))}
+    allowed = ADDRESSES[library]
+    assert {name for name in users if not any(name == place or name.startswith(place) for place in allowed)} == set()
+
+
+def test_the_package_uses_no_other_library() -> None:
+    known = {*sys.stdlib_module_names, *ADDRESSES, "sandbox"}
+    used = {name.split(".")[0] for path in modules().values() for name in imports(path)}
+    assert used - known == set()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_room_is_too_large(module: str) -> None:
+    assert len(modules()[module].read_text(encoding="utf-8").splitlines()) <= LINES
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_says_what_lives_in_it(module: str) -> None:
+    assert ast.get_docstring(ast.parse(modules()[module].read_text(encoding="utf-8")))
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in modules() if f"{name.rpartition('.')[2]}.py" not in page] == []
