@@ -382,7 +382,10 @@ def conversations(
     if before is not None:
         where.append("c.last_seq < :before")
     if search:
-        where.append("(instr(c.msisdn, :search) > 0 OR instr(lower(COALESCE(h.label, '')), lower(:search)) > 0)")
+        where.append(  # about `c` alone, so that only what is found is joined
+            "(instr(c.msisdn, :search) > 0 OR c.msisdn IN (SELECT msisdn FROM handsets "
+            "WHERE account = :account AND instr(lower(label), lower(:search)) > 0))"
+        )
     rows = db.execute(
         f"{_CONVERSATION} WHERE {' AND '.join(where)} ORDER BY c.last_seq DESC LIMIT :limit",
         {"account": account, "before": before, "search": search, "limit": limit},

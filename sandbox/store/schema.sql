@@ -83,20 +83,22 @@ CREATE TABLE refusals (       -- calls to the gateway that were refused
 );
 
 CREATE VIEW requests AS       -- every call to the gateway
-  SELECT seq, account, at_ms, 'POST' AS method, '/ng/v1/sendsms' AS path, client, headers, body, 200 AS status_code,
-         answer, NULL AS problems, warnings
+  -- The casts give both halves the same types; without them SQLite sorts all rows for each page.
+  SELECT seq, account, at_ms, CAST('POST' AS TEXT) AS method, CAST('/ng/v1/sendsms' AS TEXT) AS path, client, headers,
+         body, CAST(200 AS INTEGER) AS status_code, answer, CAST(NULL AS TEXT) AS problems, warnings
     FROM messages WHERE direction = 'mt'
   UNION ALL
-  SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, NULL FROM refusals;
+  SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, CAST(NULL AS TEXT)
+    FROM refusals;
 
 CREATE VIEW journal AS        -- everything that happened, in order
   SELECT seq, at_ms, kind, account, subject, msisdn FROM events
   UNION ALL
-  SELECT seq, at_ms, CASE direction WHEN 'mt' THEN 'message_submitted' ELSE 'message_originated' END, account, seq,
-         msisdn
+  SELECT seq, at_ms, CAST(CASE direction WHEN 'mt' THEN 'message_submitted' ELSE 'message_originated' END AS TEXT),
+         account, seq, msisdn
     FROM messages
   UNION ALL
-  SELECT seq, at_ms, 'message_refused', account, seq, NULL FROM refusals;
+  SELECT seq, at_ms, CAST('message_refused' AS TEXT), account, seq, CAST(NULL AS TEXT) FROM refusals;
 
 CREATE VIEW last_number AS
   SELECT MAX(seq) AS seq FROM (

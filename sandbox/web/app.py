@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from sandbox.errors import SandboxError
 from sandbox.web import control_api, pages
@@ -30,8 +30,16 @@ async def _ready(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
+def _allowed(request: Request) -> str:
+    """All methods of the path, which may be spread over several routes."""
+    routes = [each for each in request.app.routes if each.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for each in routes for method in each.methods}))
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
     """An error in the words and the shape of the surface that it happened on."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        error.headers = {"Allow": _allowed(request)}
     expected = isinstance(error, SandboxError | HTTPException | Disconnected)
     if not expected:
         log.error("A request failed", exc_info=error)

@@ -70,10 +70,11 @@ class Fields:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._left = dict(given)
-        self._wrong: list[tuple[str, str]] = []
+        self._wrong: dict[str, str] = {}
 
     def wrong(self, name: str, reason: str) -> None:
-        self._wrong.append((name, reason))
+        """Complain about an argument; what was said of it first stands."""
+        self._wrong.setdefault(name, reason)
 
     def text(self, name: str, *, required: bool = False, longest: int = MAX_OPAQUE) -> str | None:
         value = self._left.pop(name, None)
@@ -149,7 +150,8 @@ class Fields:
             return None
         parsed = parse_msisdn(value)
         if isinstance(parsed, NumberFault):
-            found = problem(parsed, name, value=quote(value), length=len(value))
+            digits = value.removeprefix("+").removeprefix("00")
+            found = problem(parsed, name, value=quote(value), length=len(digits))
             self.wrong(name, f"{found.message.replace('to is', f'{name} is', 1)} {found.hint}")
             return None
         return parsed
@@ -179,10 +181,10 @@ class Fields:
         return short
 
     def done(self) -> None:
-        for name in self._left:
-            self.wrong(name, f"{quote(name)} is not an argument of this call.")
+        for name in list(self._left)[:20]:  # a body may hold 100,000 of them
+            self.wrong(quote(name)[1:-1], f"{quote(name)} is not an argument of this call.")
         if self._wrong:
-            raise Invalid(*self._wrong)
+            raise Invalid(*self._wrong.items())
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -440,11 +442,7 @@ async def list_accounts(request: Request) -> Response:
 
 
 async def add_account(request: Request) -> Response:
-    house = house_of(request)
-    account = account_from(await body_of(request))
-    if house.accounts.get(account.name) is not None:
-        raise Conflict(f"There is an account {account.name} already. Change it with PATCH.")
-    await house.control.put_account(account)
+    account = await house_of(request).control.add_account(account_from(await body_of(request)))
     return answer(shapes.account(account), 201)
 
 
@@ -464,8 +462,10 @@ async def patch_account(request: Request) -> Response:
     old, body = path_account(request), await body_of(request)
     if body.get("name", old.name) != old.name:
         raise Invalid(("name", "An account keeps its name. Add another account instead."))
-    account = account_from({**body, "name": old.name}, defaults=old)
-    await house_of(request).control.put_account(account)
+    changes = {**body, "name": old.name}
+    account = await house_of(request).control.change_account(
+        old.name, lambda present: account_from(changes, defaults=present)
+    )
     return answer(shapes.account(account))
 
 

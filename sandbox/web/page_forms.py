@@ -11,14 +11,13 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from sandbox.contract.numbers import TELCOS
+from sandbox.contract.numbers import TELCOS, telco_of
 from sandbox.contract.problems import quote
 from sandbox.errors import Invalid
 from sandbox.model import Account, Handset, HandsetState, Msisdn, Shortcode
 from sandbox.network import Texting
 from sandbox.web.access import read_body
 from sandbox.web.control_api import MAX_ADVANCE_S, Fields, house_of
-from sandbox.web.page_views import new_handset
 
 MAX_FIELDS = 32
 MAX_LABEL = 80
@@ -86,7 +85,8 @@ def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> tupl
     assert msisdn is not None
     assert shortcode is not None
     texting = Texting(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=True) if text else None
-    return new_handset(account, msisdn, label=label, telco=telco), shortcode, texting
+    handset = Handset(account=account.name, msisdn=msisdn, label=label, telco=telco or telco_of(msisdn))
+    return handset, shortcode, texting
 
 
 def to_text(

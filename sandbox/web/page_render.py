@@ -4,7 +4,8 @@ Autoescape is always on, and text from the wire passes `visible` or `sign`; what
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from sandbox.model import Account
 from sandbox.store.accounts import Directory
 from sandbox.web import page_words as words
 from sandbox.web.control_api import account_of, house_of
-from sandbox.web.page_views import Frame
 
 if TYPE_CHECKING:  # 39 ms, which a server that nobody looks at need not spend
     from jinja2 import Environment
@@ -51,21 +51,38 @@ _ICONS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around every page: how much is unread, and the journal's number that the page is as new as."""
+
+    unread: int
+    seq: int
+
+
 def first_account(accounts: Directory) -> Account:
     """The account that a page is about when none is named."""
     return accounts.get("default") or accounts.all()[0]
 
 
-def url_for(request: Request, path: str, **query: object) -> str:
-    """A link to a page of ours: below the root path, and with the account unless it is the usual one."""
-    house = house_of(request)
+def links(request: Request) -> Callable[..., str]:
+    """`url(path, **query)`: a link to a page of ours, below the root path, and with the account unless it is the
+    usual one."""
+    accounts = house_of(request).accounts
     name = request.query_params.get("account")
-    if name is not None and name != first_account(house.accounts).name and house.accounts.get(name) is not None:
-        query.setdefault("account", name)
-    pairs = {key: value for key, value in query.items() if value not in (None, "")}
-    path, hash_, fragment = path.partition("#")
-    tail = f"?{urlencode(pairs)}" if pairs else ""
-    return f"{request.scope.get('root_path', '')}{quote(path)}{tail}{hash_}{fragment}"
+    if name is not None and (name == first_account(accounts).name or accounts.get(name) is None):
+        name = None
+    root = request.scope.get("root_path", "")
+
+    def url(path: str, **query: object) -> str:
+        path, hash_, fragment = path.partition("#")
+        pairs = {key: value for key, value in {"account": name, **query}.items() if value not in (None, "")}
+        return f"{root}{quote(path)}{f'?{urlencode(pairs)}' if pairs else ''}{hash_}{fragment}"
+
+    return url
+
+
+def url_for(request: Request, path: str, **query: object) -> str:
+    return links(request)(path, **query)
 
 
 def see_other(request: Request, path: str, **query: object) -> Response:
@@ -109,7 +126,7 @@ def page(
             now_ms=house.clock.now_ms(),
             frozen=house.clock.frozen,
             kinds=" ".join(News),
-            url=lambda path, **given: url_for(request, path, **given),
+            url=links(request),
             **context,
         )
     )
@@ -158,6 +175,8 @@ def visible(text: str) -> Any:
     """Text from the wire as markup: escaped, with a sign for every character that hides or turns its neighbours."""
     from markupsafe import Markup, escape
 
+    if words.HIDDEN.search(text) is None:  # nearly always
+        return escape(text)
     return Markup(  # noqa: S704 -- escaped in this line; what is put in is escaped or made of digits and letters
         words.HIDDEN.sub(
             lambda found: (

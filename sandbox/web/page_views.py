@@ -4,10 +4,9 @@ Every function runs inside `database.read`. Nothing is written, and no more is l
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log1p
 
-from sandbox.contract.numbers import telco_of
 from sandbox.model import (
     Account,
     Attempt,
@@ -25,19 +24,12 @@ from sandbox.network import handset_of
 from sandbox.store import journal, messages, outbox
 from sandbox.store.database import Queries
 from sandbox.web import page_words as words
+from sandbox.web.page_render import Frame
 from sandbox.web.page_words import Status
 
 CONVERSATIONS = 50
 BUBBLES = 30
 ROWS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What stands around every page: how much is unread, and the journal's number that the page is as new as."""
-
-    unread: int
-    seq: int
 
 
 def frame(db: Queries, account: Account) -> Frame:
@@ -273,7 +265,3 @@ def _outcome(attempt: Attempt) -> str:
 
 def due(db: Queries) -> Sequence[Timer]:
     return outbox.timers(db, limit=8)
-
-
-def new_handset(account: Account, msisdn: Msisdn, *, label: str, telco: str | None) -> Handset:
-    return replace(Handset(account=account.name, msisdn=msisdn, telco=telco or telco_of(msisdn)), label=label)

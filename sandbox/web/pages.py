@@ -26,8 +26,7 @@ from sandbox.web import page_words as words
 from sandbox.web.access import COOKIE, login_cookie, same_secret
 from sandbox.web.control_api import account_of, house_of, own_delivery, query_of, seq_of
 from sandbox.web.page_forms import Form, complaining, typed_by
-from sandbox.web.page_render import page, see_other, static, url_for
-from sandbox.web.page_views import Frame
+from sandbox.web.page_render import Frame, page, see_other, static, url_for
 
 T = TypeVar("T")
 
@@ -278,7 +277,8 @@ async def set_client_url(request: Request) -> Response:
     try:
         if url == "":
             raise Invalid(("client_url", "Type an address, for example http://127.0.0.1:8000/sms."))
-        await house_of(request).control.put_account(account_from({"client_url": url}, defaults=account))
+        change = partial(account_from, {"client_url": url})
+        await house_of(request).control.change_account(account.name, lambda present: change(defaults=present))
     except Invalid as error:
         wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
         return await settings(request, form=Form(typed, {"client_url": wrong}))

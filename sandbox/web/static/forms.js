@@ -49,7 +49,8 @@ function settle(form, answer, page) {
 }
 
 function isHere(url) {
-  return new URL(url).pathname === location.pathname;
+  const { pathname, search } = new URL(url);
+  return pathname + search === location.pathname + location.search;
 }
 
 function say(words) {

@@ -4,7 +4,8 @@ import { patch } from "./patch.js";
 
 const body = document.body;
 let source = null;
-let lost = false;
+let lost = false; // the stream was cut
+let doubted = false; // it was cut since the last fetch: this may be another sandbox by now
 let seq = 0; // of the latest news heard
 let running = false;
 let again = false;
@@ -28,7 +29,7 @@ function listen() {
     lost = false;
   };
   source.onerror = () => {
-    lost = true;
+    lost = doubted = true;
     show("lost", "Reconnecting…");
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000); // refused: it would not try again itself
   };
@@ -88,9 +89,10 @@ export function apply(fresh) {
   if (log) log.scrollTop = top === null ? 0 : top - log.scrollHeight;
   document.title = fresh.title;
   const now = Number(fresh.body.dataset.seq);
-  if (now < seq) {
+  if (doubted && now < seq) {
     // The sandbox began anew, and counts from the start.
     seq = now;
     listen();
   }
+  doubted = false;
 }
