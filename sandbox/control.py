@@ -53,6 +53,7 @@ class Control:
         self._scheduler = scheduler
         self._network = network
         self._bus = bus
+        self._changing = asyncio.Lock()  # of accounts: what is checked first has to hold until it is written
 
     # Texts and webhook deliveries
 
@@ -137,8 +138,27 @@ class Control:
 
     # Accounts
 
+    async def add_account(self, account: Account) -> Account:
+        """Add an account. Raises Conflict if there is one of its name, and as `put_account`."""
+        async with self._changing:
+            if self._accounts.get(account.name) is not None:
+                raise Conflict(f"There is an account {account.name} already. Change that one, or choose another name.")
+            return await self._put(account)
+
+    async def change_account(self, name: str, change: Callable[[Account], Account]) -> Account:
+        """Replace an account by what `change` makes of it. Raises NotFound, and as `change` and `put_account`."""
+        async with self._changing:
+            old = self._accounts.get(name)
+            if old is None:
+                raise NotFound(f"There is no account {name}.")
+            return await self._put(change(old))
+
     async def put_account(self, account: Account) -> Account:
         """Add an account, or replace the one of its name. Raises Invalid if another account has the token."""
+        async with self._changing:
+            return await self._put(account)
+
+    async def _put(self, account: Account) -> Account:
         owner = self._accounts.by_token(account.token)
         if owner is not None and owner.name != account.name:
             raise Invalid(("token", "Another account has this token. Tokens tell accounts apart; choose another."))
@@ -152,12 +172,13 @@ class Control:
 
     async def remove_account(self, name: str) -> None:
         """Remove an account and everything recorded under its name. Raises NotFound, or Conflict for the last one."""
-        if self._accounts.get(name) is None:
-            raise NotFound(f"There is no account {name}.")
-        if len(self._accounts.all()) == 1:
-            raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
-        await self._database.write(partial(self._remove_account, name))
-        self._accounts.remove(name)
+        async with self._changing:
+            if self._accounts.get(name) is None:
+                raise NotFound(f"There is no account {name}.")
+            if len(self._accounts.all()) == 1:
+                raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
+            await self._database.write(partial(self._remove_account, name))
+            self._accounts.remove(name)
 
     def _remove_account(self, name: str, tx: Tx) -> None:
         messages.forget(tx, name)

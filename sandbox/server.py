@@ -39,6 +39,7 @@ from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
 
+UNREAD_GRACE_S = 0.2  # how long a stop waits for clients to take what is written to them
 STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; then they are `interrupted`
 
 
@@ -183,7 +184,17 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()
+        unread = asyncio.get_running_loop().call_later(UNREAD_GRACE_S, self._drop_unread)
         await super().shutdown(sockets)
+        unread.cancel()
+        for connection in list(self.server_state.connections):  # the loop cannot be closed before they are
+            connection.transport.abort()
+
+    def _drop_unread(self) -> None:
+        """Let go of clients that do not take their answers: uvicorn would wait for them, and so would the loop."""
+        for connection in list(self.server_state.connections):
+            if connection.transport.get_write_buffer_size():
+                connection.transport.abort()
 
 
 def uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:

@@ -71,6 +71,12 @@ class Running:
         with socket.create_connection(("127.0.0.1", self.address.port), timeout=PATIENCE_S) as sock:
             yield sock
 
+    @staticmethod
+    def ask(sock: socket.socket, request: bytes, method: str = "GET") -> Reply:
+        """Send a request over a connection that is there already, and read its answer."""
+        sock.sendall(request)
+        return read_reply(sock, method=method)
+
     def raw(self, *pieces: bytes, method: str = "GET") -> Reply:
         """Send bytes as they are and read one answer; `method` says whether the answer may have a body."""
         with self.connect() as sock:
@@ -265,7 +271,7 @@ def _running(**settings: Any) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def serving() -> Callable[..., AbstractContextManager[Running]]:
-    """`with serving(**settings)`: a sandbox in memory, on a free port, its clock standing still unless set otherwise."""
+    """`with serving(**settings)`: a sandbox in memory, on a free port, with a clock that stands still."""
     return _running
 
 

@@ -29,8 +29,10 @@ from sandbox.config import (
     rows,
 )
 from sandbox.contract import payloads
+from sandbox.contract.requests import SendSms
+from sandbox.contract.text import measure
 from sandbox.errors import Invalid, SettingsError
-from sandbox.model import Account, CallbackAuth, Direction, Encoding, Message, Msisdn, MsisdnFormat, Order, Shortcode
+from sandbox.model import Account, CallbackAuth, Msisdn, MsisdnFormat, Order, Shortcode
 
 CANARY = "canary-in-the-coal-mine"
 Load = Callable[..., Loaded]
@@ -638,23 +640,17 @@ def test_success_body_may_not_hold_an_unknown_placeholder(text: str) -> None:
 def test_every_placeholder_that_is_accepted_can_be_filled() -> None:
     template = json.dumps({name: f"{{{name}}}" for name in config.PLACEHOLDERS})
     account = account_from({"success_body": template}, defaults=config.DEFAULT_ACCOUNT)
-    message = Message(
-        seq=12,
-        account="default",
-        direction=Direction.MT,
-        msisdn=Msisdn("2348020000000"),
+    sms = SendSms(
         shortcode=Shortcode("48974"),
+        msisdn=Msisdn("2348020000000"),
         text="hi",
         session_id="s",
-        ref_id="r",
         sent_date="2024-01-02T23:50:37.000000Z",
-        at_ms=0,
-        telco="mtn",
-        encoding=Encoding.GSM7,
-        segments=1,
-        state="accepted",
+        ref_id="r",
+        extra={},
+        warnings=(),
     )
-    answer = json.loads(payloads.success(account, message))
+    answer = json.loads(payloads.success(account, 12, sms, measure(sms.text)))
     assert set(answer) == set(config.PLACEHOLDERS)
     assert not any("{" in str(value) for value in answer.values())
 
