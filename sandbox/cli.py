@@ -351,6 +351,8 @@ def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
         lines.append("             messages, accounts and pending webhook deliveries survive a restart and a crash")
     if house.clock.frozen:
         lines.append("  Clock      stands still until it is advanced")
+    elif house.clock.ahead_ms >= 1000:
+        lines.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; a reset and a restart end that")
     if house.control_token and not house.settings.control_token:
         lines.append(f"  Control    {house.control_token}   which pages and control API ask for")
     elif house.settings.beyond_loopback and house.control_token is None:

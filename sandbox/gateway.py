@@ -172,8 +172,11 @@ def _is_json(content_types: Sequence[str]) -> bool:
     media, _, parameters = content_types[0].partition(";")
     if media.strip().lower() != "application/json":
         return False
-    name, _, value = parameters.strip().partition("=")
-    return name.strip().lower() != "charset" or value.strip().strip('"').lower() in ("utf-8", "utf8")
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
+            return False
+    return True
 
 
 _SECRET = frozenset({b"authorization", b"proxy-authorization", b"cookie"})

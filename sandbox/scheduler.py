@@ -184,6 +184,10 @@ class Scheduler:
             log.error("Timers have to wait: %s", error)
             await self._clock.pause(1)
             return True
+        except Exception:  # a handler broke a promise: its timer stays, and the server with it
+            log.exception("Timers have to wait")
+            await self._clock.pause(1)
+            return True
         for name, _ in wanted:  # to the end of the queue, so that no lane keeps the room for itself
             self._lanes[name] = self._lanes.pop(name)
         for name, job in started:

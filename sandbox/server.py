@@ -27,12 +27,13 @@ from sandbox.model import Account, TimerKind
 from sandbox.network import Keeping, Network
 from sandbox.scheduler import Scheduler
 from sandbox.store import accounts as stored_accounts
-from sandbox.store import messages
+from sandbox.store import journal, messages
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Due, Tx
 from sandbox.web.access import App
 from sandbox.web.app import build
 from sandbox.web.house import House
+from sandbox.web.live import Listeners
 from sandbox.webhooks import dispatcher
 from sandbox.webhooks.dispatcher import Dispatcher
 from sandbox.webhooks.poster import Poster
@@ -114,6 +115,7 @@ async def open_house(settings: Settings, address: Address, control_token: str | 
             gateway=Gateway(database, clock, accounts, keeping=keeping, max_text=settings.max_text),
             network=network,
             control=Control(database, clock, accounts, scheduler, network, bus),
+            listeners=Listeners(),
         )
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(scheduler.run())
@@ -151,6 +153,7 @@ def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Se
                 )
         stored_accounts.put(tx, account)
         known[account.name] = account
+    clock.move_to(journal.newest_ms(tx))  # a clock that was moved on before a restart does not go back
     now_ms = clock.now_ms()
     dispatcher.recover(tx, now_ms)
     messages.trim(tx, keep=keeping.messages, oldest_ms=now_ms - keeping.age_s * 1000)

@@ -31,11 +31,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("network",),
     ("gateway", "control"),
     (
-        "web.house",
         "web.access",
         "web.gateway_api",
         "web.shapes",
         "web.live",
+        "web.house",
         "web.control_api",
         "web.page_words",
         "web.page_render",

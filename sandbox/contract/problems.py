@@ -83,11 +83,6 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "sent_date is {value}, which is not a moment in time.",
         'Send ISO 8601 with a time zone, in UTC with microseconds: "2024-01-02T23:50:37.000000Z".',
     ),
-    "backlog_full": (
-        503,
-        "The webhook backlog is full ({limit} deliveries).",
-        "Let the application answer what is pending, or reset the sandbox.",
-    ),
     "storage": (503, "The message could not be stored: {reason}", "Nothing was recorded; send it again."),
 }
 

@@ -11,7 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x39626974  # "9bit": how a file says whose it is
 SCHEMA_VERSION = 1
+MOST_ROWS = 32  # rows in one statement
 GROUP = 256  # functions committed together at the most
 READERS = 2  # threads that read; more would only fight for the interpreter
 
@@ -44,6 +45,28 @@ class Due:
     exact: bool = False
 
 
+class Insert:
+    """A statement that writes any number of rows: `{rows}` in its text stands for as many `(?, …)` as there are.
+
+    Each statement lets another thread have the interpreter and has to fight to get it back, so that sixteen rows in one
+    statement cost little more than one.
+    """
+
+    __slots__ = ("_sql", "_texts", "width")
+
+    def __init__(self, sql: str, width: int) -> None:
+        self._sql = sql
+        self._texts: dict[int, str] = {}
+        self.width = width
+
+    def text(self, count: int) -> str:
+        made = self._texts.get(count)
+        if made is None:
+            row = f"({', '.join('?' * self.width)})"
+            made = self._texts[count] = self._sql.replace("{rows}", ", ".join([row] * count))
+        return made
+
+
 class Tx:
     """What writing functions get: SQL to run, numbers to give, and lists of what to announce once it is committed.
 
@@ -51,13 +74,39 @@ class Tx:
     transaction that fails are lost, which hurts nobody.
     """
 
-    __slots__ = ("due", "execute", "news", "number")
+    __slots__ = ("_connection", "_rows", "due", "news", "number")
 
     def __init__(self, connection: sqlite3.Connection, number: Callable[[], int]) -> None:
-        self.execute = connection.execute
+        self._connection = connection
+        self._rows: dict[Insert, list[Any]] = {}
         self.number = number
         self.news: list[Entry] = []
         self.due: list[Due] = []
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if self._rows:
+            self.flush()
+        return self._connection.execute(sql, parameters)
+
+    def insert(self, statement: "Insert", row: Sequence[Any]) -> None:
+        """Write a row together with others like it: at the latest before the next `execute`, or the commit."""
+        waiting = self._rows.get(statement)
+        if waiting is None:
+            self._rows[statement] = list(row)
+        else:
+            waiting += row
+
+    def flush(self) -> None:
+        """Write all rows that wait, in as few statements as may be."""
+        for statement, values in self._rows.items():
+            width = statement.width
+            begin, left = 0, len(values) // width
+            while left:
+                count = min(1 << (left.bit_length() - 1), MOST_ROWS)  # few sizes, so that SQLite compiles few texts
+                end = begin + count * width
+                self._connection.execute(statement.text(count), values[begin:end])
+                begin, left = end, left - count
+        self._rows.clear()
 
 
 class _Job:
@@ -242,6 +291,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 job.value = job.run(tx)
+            tx.flush()
             connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:  # SQLite has rolled back by itself after some errors

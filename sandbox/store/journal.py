@@ -38,6 +38,12 @@ def last_seq(db: Queries) -> int:
     return seq
 
 
+def newest_ms(db: Queries) -> int:
+    """The moment of the newest entry, 0 if there is none."""
+    row = db.execute("SELECT at_ms FROM journal WHERE seq = (SELECT seq FROM last_number)").fetchone()
+    return row[0] if row else 0
+
+
 def after(db: Queries, seq: int, *, account: str | None = None, limit: int = 500) -> Sequence[Entry]:
     """Entries with a number above `seq`, oldest first; of one account (and of no account) if one is given."""
     rows = db.execute(

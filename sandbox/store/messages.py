@@ -23,7 +23,7 @@ from sandbox.model import (
     RecordedRequest,
     Shortcode,
 )
-from sandbox.store.database import Queries, Tx
+from sandbox.store.database import Insert, Queries, Tx
 
 # A routed MO message has the state of its latest webhook delivery.
 _MESSAGE = """
@@ -67,6 +67,32 @@ class Submission(NamedTuple):
     answer: bytes
 
 
+# A handset that somebody set up may have another telco than its range, and may be off: then the message waits.
+_INSERT_MT = Insert(
+    """
+WITH new (seq, at_ms, account, msisdn, shortcode, text, session_id, ref_id, sent_date, telco, encoding, segments, extra,
+          warnings, client, headers, body, answer) AS (VALUES {rows})
+INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, telco,
+                      encoding, segments, state, extra, warnings, client, headers, body, answer)
+SELECT new.seq, new.at_ms, new.account, 'mt', new.msisdn, new.shortcode, new.text, new.session_id, new.ref_id,
+       new.sent_date, COALESCE(h.telco, new.telco), new.encoding, new.segments,
+       CASE h.state WHEN 'off' THEN 'accepted' ELSE 'arrived' END, new.extra, new.warnings, new.client, new.headers,
+       new.body, new.answer
+  FROM new LEFT JOIN handsets h ON h.account = new.account AND h.msisdn = new.msisdn
+""",
+    18,
+)
+_TOUCH_MT = Insert(
+    """
+INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq)
+VALUES {rows}
+ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, ref_id = excluded.ref_id,
+  unread = unread + 1, last_seq = excluded.last_seq
+""",
+    8,
+)
+
+
 def insert_mt(
     tx: Tx,
     seq: int,
@@ -79,17 +105,12 @@ def insert_mt(
 ) -> None:
     """Write an accepted message down, with the call that it came in, and as the newest of its conversation.
 
-    `telco` is that of the number range. A handset that somebody set up may have another, and may be off: then the
-    message waits as `accepted`, else it has `arrived`. It is unread, and its session is the one that a reply carries.
+    `telco` is that of the number range. The message has arrived, unless its handset is off. It is unread, and its
+    session is the one that a reply carries.
     """
     shortcode, msisdn, text, session_id, sent_date, ref_id, extra, warnings = sms
-    tx.execute(  # the statement whose speed is felt: numbered parameters, and no value that needs adapting
-        "INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, "
-        "telco, encoding, segments, state, extra, warnings, client, headers, body, answer) "
-        "VALUES (?1, ?2, ?3, 'mt', ?4, ?5, ?6, ?7, ?8, ?9, "
-        "COALESCE((SELECT telco FROM handsets WHERE account = ?3 AND msisdn = ?4), ?10), ?11, ?12, "
-        "CASE (SELECT state FROM handsets WHERE account = ?3 AND msisdn = ?4) WHEN 'off' THEN 'accepted' "
-        "ELSE 'arrived' END, ?13, ?14, ?15, ?16, ?17, ?18)",
+    tx.insert(
+        _INSERT_MT,
         (
             seq,
             at_ms,
@@ -101,19 +122,14 @@ def insert_mt(
             ref_id,
             sent_date,
             telco,
-            measured.encoding.value,
+            measured.encoding.value,  # sqlite3 is slow with a str that is more than a str
             measured.segments,
             json.dumps(extra) if extra else None,
             json.dumps(warnings) if warnings else None,
             *submission,
         ),
     )
-    tx.execute(
-        "INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, ?6) ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET "
-        "session_id = excluded.session_id, ref_id = excluded.ref_id, unread = unread + 1, last_seq = excluded.last_seq",
-        (account, msisdn, shortcode, session_id, ref_id, seq),
-    )
+    tx.insert(_TOUCH_MT, (account, msisdn, shortcode, session_id, ref_id, 1, 0, seq))
 
 
 def insert_mo(tx: Tx, message: Message) -> None:

@@ -39,8 +39,8 @@ PAGE_HEADERS: Headers = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-GATEWAY_HEADERS: Headers = ((b"x-content-type-options", b"nosniff"),)
 JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+GATEWAY_HEADERS: Headers = (JSON, (b"x-content-type-options", b"nosniff"))
 PROBLEM: tuple[bytes, bytes] = (b"content-type", b"application/problem+json")
 
 
@@ -106,6 +106,17 @@ def same_secret(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "surrogateescape"), other.encode())
 
 
+def _secured(send: Send) -> Send:
+    """`send`, with the headers that every answer to a browser carries."""
+
+    def secured(message: MutableMapping[str, Any]) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *PAGE_HEADERS]
+        return send(message)
+
+    return secured
+
+
 class _Refused(Exception):
     def __init__(self, status: int, detail: str, headers: Headers = ()) -> None:
         self.status = status
@@ -140,42 +151,35 @@ class Access:
         if scope["type"] != "http":
             return
         to_gateway = scope["path"].startswith(GATEWAY)
-        added = GATEWAY_HEADERS if to_gateway else PAGE_HEADERS
-
-        def secured(message: MutableMapping[str, Any]) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *added]
-            return send(message)
-
+        out = send if to_gateway else _secured(send)  # the gateway's answers are JSON, and carry nosniff by themselves
         try:
             self._check(scope, to_gateway=to_gateway)
+            await self._app(scope, receive, out)
         except _Refused as refused:
-            title = _TITLES[refused.status]
-            await respond(
-                secured,
-                refused.status,
-                problem_json(refused.status, title, refused.detail),
-                (PROBLEM, *refused.headers, (b"connection", b"close")),
-            )
-            return
-        try:
-            await self._app(scope, receive, secured)
+            if to_gateway:  # in the shape that its callers read
+                body = to_json({"status_code": refused.status, "message": refused.detail, "errors": []})
+                headers = GATEWAY_HEADERS
+            else:
+                body = problem_json(refused.status, _TITLES[refused.status], refused.detail)
+                headers = (PROBLEM, *refused.headers)
+            await respond(out, refused.status, body, (*headers, (b"connection", b"close")))
         except Disconnected:
             return
 
     def _check(self, scope: Scope, *, to_gateway: bool) -> None:
-        size = 0
-        found: dict[bytes, bytes] = {}
-        hosts = 0
-        for name, value in scope["headers"]:
-            size += len(name) + len(value) + 4
-            hosts += name == b"host"
-            found[name] = value
-        if size > MAX_HEADERS:
+        headers = scope["headers"]
+        found: dict[bytes, bytes] = dict(headers)
+        hosts = b"host" in found
+        if len(found) != len(headers):  # some header stands more than once
+            hosts = [name for name, _ in headers].count(b"host") == 1
+            size = sum(len(name) + len(value) for name, value in headers)
+        else:
+            size = sum(map(len, found)) + sum(map(len, found.values()))
+        if size + 4 * len(headers) > MAX_HEADERS:
             raise _Refused(431, f"The headers are larger than {MAX_HEADERS} bytes.")
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
             raise _Refused(414, f"The request's target is longer than {MAX_TARGET} bytes.")
-        if hosts != 1:
+        if not hosts:
             raise _Refused(400, "A request carries exactly one Host header.")
         host = found[b"host"]
         # DNS rebinding: a hostile page's own name resolves to us. Its Host betrays it, its Origin may not.

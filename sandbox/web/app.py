@@ -1,7 +1,7 @@
 """All doors as one ASGI application: the gateway, the control API, the pages and the probes, behind the choke point."""
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -57,9 +57,9 @@ def build(house: House) -> App:
     inner.state.house = house
     gateway = gateway_api(house.gateway, max_body=house.settings.max_body)
 
-    async def doors(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    def doors(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
         # The gateway's one route needs no router, and is the one whose speed is felt.
-        await (gateway if scope["path"].startswith(GATEWAY) else inner)(scope, receive, send)
+        return (gateway if scope["path"].startswith(GATEWAY) else inner)(scope, receive, send)
 
     return Access(
         doors,

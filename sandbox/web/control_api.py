@@ -4,7 +4,7 @@ A list answers `{"<plural>": […], "next": cursor or null}`, newest first; a si
 RFC 9457 problem details that name every wrong field at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from sandbox.model import Account, DeliveryState, HandsetState, Msisdn, Shortcod
 from sandbox.network import Texting, handset_of
 from sandbox.store import messages, outbox
 from sandbox.web import live, shapes
-from sandbox.web.access import problem_json, read_body
+from sandbox.web.access import Receive, Scope, Send, problem_json, read_body
 from sandbox.web.house import House
 from sandbox.web.shapes import Shape
 
@@ -522,6 +522,21 @@ async def reset(request: Request) -> Response:
     return answer({"reset": name or "all"})
 
 
+class _Stream(StreamingResponse):
+    """An event stream that is counted for as long as it is open, however it ends."""
+
+    def __init__(self, listeners: live.Listeners, content: AsyncIterator[bytes], **more: Any) -> None:
+        super().__init__(content, **more)
+        self._listeners = listeners
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._listeners.count += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listeners.count -= 1
+
+
 async def stream(request: Request) -> Response:
     house, given = house_of(request), query_of(request)
     after = given.cursor("after")
@@ -531,7 +546,10 @@ async def stream(request: Request) -> Response:
     if last.isascii() and last.isdecimal() and len(last) < 19:
         after = int(last)
     account = account_of(request).name if "account" in request.query_params else None
-    return StreamingResponse(
+    if house.listeners.count >= house.settings.max_event_streams:
+        raise Busy(f"{house.settings.max_event_streams} event streams are open, which is the limit. Close one first.")
+    return _Stream(
+        house.listeners,
         live.events(house.database, house.bus, account=account, after=after, full=full),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},

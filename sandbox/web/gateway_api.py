@@ -4,7 +4,7 @@ What is accepted or refused, and in which words, is the gateway's; here is only 
 """
 
 from sandbox.gateway import Call, Gateway
-from sandbox.web.access import JSON, App, Receive, Scope, Send, read_body, respond
+from sandbox.web.access import GATEWAY_HEADERS, App, Receive, Scope, Send, read_body, respond
 
 REQUEST_HEADER = b"ninebits-sandbox-request"
 _BY_STATUS = {
@@ -29,7 +29,9 @@ def gateway_api(gateway: Gateway, *, max_body: int) -> App:
                 over_limit=max_body if over else None,
             )
         )
-        headers = [JSON, *_BY_STATUS.get(answer.status_code, ())]
+        headers = list(GATEWAY_HEADERS)
+        if answer.status_code != 200:
+            headers += _BY_STATUS.get(answer.status_code, ())
         if over:  # whatever the verdict, the rest of the body is not worth reading
             headers.append((b"connection", b"close"))
         if answer.request_id is not None:  # names the record that explains the verdict

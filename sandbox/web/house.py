@@ -14,6 +14,7 @@ from sandbox.network import Network
 from sandbox.scheduler import Scheduler
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database
+from sandbox.web.live import Listeners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +29,4 @@ class House:
     gateway: Gateway
     network: Network
     control: Control
+    listeners: Listeners

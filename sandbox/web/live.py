@@ -21,6 +21,13 @@ _OF_MESSAGE = (News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGIN
 _OF_DELIVERY = (News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED)
 
 
+class Listeners:
+    """How many event streams are open now."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 async def events(
     database: Database, bus: Bus, *, account: str | None, after: int | None, full: bool = True
 ) -> AsyncIterator[bytes]:

@@ -48,7 +48,7 @@ STATUSES = {  # the table of the contract
     405: {"method_not_allowed"},
     413: {"body_too_large"},
     415: {"content_type"},
-    503: {"backlog_full", "storage"},
+    503: {"storage"},
 }
 
 

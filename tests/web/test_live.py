@@ -465,7 +465,6 @@ def test_a_stop_does_not_wait_for_a_listener_that_does_not_read(
     assert taken_s < 2.5, "it waited for a client that takes nothing"
 
 
-@pytest.mark.xfail(reason="streams are not counted yet", strict=True)
 def test_there_are_so_many_streams_at_once_and_no_more(start_sandbox: Callable[..., "Bench"]) -> None:
     running = start_sandbox(max_event_streams=2).sandbox
     with listening(running), listening(running), listening(running) as third:
