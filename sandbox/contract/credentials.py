@@ -4,6 +4,7 @@ Whether a token belongs to an account is the gateway's question; here is only th
 """
 
 import base64
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from sandbox.config import mask
@@ -24,6 +25,7 @@ def bearer_token(authorization: str | None) -> str | Problem:
     return token
 
 
+@lru_cache(64)  # an application sends the same one with every call
 def mask_authorization(value: str) -> str:
     """An Authorization header as it may be recorded: the scheme, and the rest masked.
 

@@ -46,24 +46,24 @@ class Due:
 
 
 class Insert:
-    """A statement that writes any number of rows: `{rows}` in its text stands for as many `(?, …)` as there are.
+    """A statement that writes any number of rows: `{rows}` in its text stands for as many `row`s as there are.
 
     Each statement lets another thread have the interpreter and has to fight to get it back, so that sixteen rows in one
     statement cost little more than one.
     """
 
-    __slots__ = ("_sql", "_texts", "width")
+    __slots__ = ("_row", "_sql", "_texts", "width")
 
-    def __init__(self, sql: str, width: int) -> None:
+    def __init__(self, sql: str, row: str) -> None:
         self._sql = sql
+        self._row = row
         self._texts: dict[int, str] = {}
-        self.width = width
+        self.width = row.count("?")
 
     def text(self, count: int) -> str:
         made = self._texts.get(count)
         if made is None:
-            row = f"({', '.join('?' * self.width)})"
-            made = self._texts[count] = self._sql.replace("{rows}", ", ".join([row] * count))
+            made = self._texts[count] = self._sql.replace("{rows}", ", ".join([self._row] * count))
         return made
 
 
@@ -440,6 +440,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # the commit comes before the answer
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -8000")  # KiB: what is kept by default, read but once
         if is_new:
             schema = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
             connection.executescript(

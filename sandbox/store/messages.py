@@ -69,27 +69,18 @@ class Submission(NamedTuple):
 
 # A handset that somebody set up may have another telco than its range, and may be off: then the message waits.
 _INSERT_MT = Insert(
-    """
-WITH new (seq, at_ms, account, msisdn, shortcode, text, session_id, ref_id, sent_date, telco, encoding, segments, extra,
-          warnings, client, headers, body, answer) AS (VALUES {rows})
-INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, telco,
-                      encoding, segments, state, extra, warnings, client, headers, body, answer)
-SELECT new.seq, new.at_ms, new.account, 'mt', new.msisdn, new.shortcode, new.text, new.session_id, new.ref_id,
-       new.sent_date, COALESCE(h.telco, new.telco), new.encoding, new.segments,
-       CASE h.state WHEN 'off' THEN 'accepted' ELSE 'arrived' END, new.extra, new.warnings, new.client, new.headers,
-       new.body, new.answer
-  FROM new LEFT JOIN handsets h ON h.account = new.account AND h.msisdn = new.msisdn
-""",
-    18,
+    "INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, "
+    "telco, encoding, segments, state, extra, warnings, client, headers, body, answer) VALUES {rows}",
+    "(?, ?, ?, 'mt', ?, ?, ?, ?, ?, ?, "
+    "COALESCE((SELECT telco FROM handsets WHERE account = ? AND msisdn = ?), ?), ?, ?, "
+    "CASE (SELECT state FROM handsets WHERE account = ? AND msisdn = ?) WHEN 'off' THEN 'accepted' ELSE 'arrived' END, "
+    "?, ?, ?, ?, ?, ?)",
 )
 _TOUCH_MT = Insert(
-    """
-INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq)
-VALUES {rows}
-ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, ref_id = excluded.ref_id,
-  unread = unread + 1, last_seq = excluded.last_seq
-""",
-    8,
+    "INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq) "
+    "VALUES {rows} ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, "
+    "ref_id = excluded.ref_id, unread = unread + 1, last_seq = excluded.last_seq",
+    "(?, ?, ?, ?, ?, 1, 0, ?)",
 )
 
 
@@ -121,15 +112,19 @@ def insert_mt(
             session_id,
             ref_id,
             sent_date,
+            account,
+            msisdn,
             telco,
             measured.encoding.value,  # sqlite3 is slow with a str that is more than a str
             measured.segments,
+            account,
+            msisdn,
             json.dumps(extra) if extra else None,
             json.dumps(warnings) if warnings else None,
             *submission,
         ),
     )
-    tx.insert(_TOUCH_MT, (account, msisdn, shortcode, session_id, ref_id, 1, 0, seq))
+    tx.insert(_TOUCH_MT, (account, msisdn, shortcode, session_id, ref_id, seq))
 
 
 def insert_mo(tx: Tx, message: Message) -> None:
@@ -248,7 +243,7 @@ def set_arrived(tx: Tx, seq: int) -> None:
 
 def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Headers as they are kept: one "name: value" a line. Neither may hold a line break on the wire."""
-    return b"\n".join([b"%b: %b" % pair for pair in headers])
+    return b"\n".join([name + b": " + value for name, value in headers])
 
 
 def _to_headers(lines: bytes) -> tuple[tuple[str, str], ...]:
