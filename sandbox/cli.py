@@ -185,11 +185,20 @@ def send(
     """Send an SMS through the gateway, as an application would."""
     from sandbox.clock import Clock
 
-    token = token or _load(None, {}).settings.accounts[0].token
+    token = token or _token_of(client.account)
     now = to_iso(Clock.system().now_ms())
     body = {"from": sender, "to": to, "message": text, "session_id": session_id, "sent_date": now}
     answer = client.submit(body, token=token)
     _print(answer, as_json, lambda it: _visible(f"accepted: {json.dumps(it, ensure_ascii=False)}"))
+
+
+def _token_of(name: str | None) -> str:
+    """The token that the settings give the account, without a name the first one."""
+    accounts = _load(None, {}).settings.accounts
+    found = accounts[0] if name is None else next((each for each in accounts if each.name == name), None)
+    if found is None:
+        raise click.UsageError(f"The settings know no account {name}. Name its token with --token.")
+    return found.token
 
 
 @main.command()
@@ -348,11 +357,11 @@ def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
         f"  Database   {'memory: nothing survives the end of this process' if memory else house.settings.db}",
     ]
     if not memory:
-        lines.append("             messages, accounts and pending webhook deliveries survive a restart and a crash")
+        lines.append("             messages and pending webhook deliveries survive a restart and a crash")
     if house.clock.frozen:
         lines.append("  Clock      stands still until it is advanced")
     elif house.clock.ahead_ms >= 1000:
-        lines.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; a reset and a restart end that")
+        lines.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; a reset of everything ends that")
     if house.control_token and not house.settings.control_token:
         lines.append(f"  Control    {house.control_token}   which pages and control API ask for")
     elif house.settings.beyond_loopback and house.control_token is None:

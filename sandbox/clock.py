@@ -18,7 +18,7 @@ class Clock:
     """A clock that runs with the system's, or stands still until it is moved.
 
     `Clock.system()` runs; `Clock.virtual()` is frozen from the start. Either may be frozen, moved on and resumed at run
-    time; time never goes back.
+    time; time never goes back but by `reset`.
     """
 
     def __init__(self, *, frozen: bool) -> None:
@@ -70,6 +70,12 @@ class Clock:
             self._frozen_at_ms = at_ms
         else:
             self._ahead_ms += at_ms - now
+
+    def reset(self) -> None:
+        """Back to the system's time, for when nothing is left that remembers another; a frozen clock stands there."""
+        self._ahead_ms = 0
+        if self._frozen_at_ms is not None:
+            self._frozen_at_ms = self._real_ms()
 
     async def wait(self, woken: asyncio.Event, until_ms: int | None) -> None:
         """Return when `woken` is set, or when this clock reaches `until_ms` (never, if None or frozen before it)."""

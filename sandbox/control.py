@@ -11,7 +11,7 @@ from functools import partial
 
 from sandbox.bus import Bus, Subscription
 from sandbox.clock import Clock
-from sandbox.errors import Conflict, Invalid, NotFound
+from sandbox.errors import Conflict, Invalid, NotFound, StorageError
 from sandbox.events import Entry, News
 from sandbox.model import Account, Message, Msisdn, Shortcode, WebhookDelivery
 from sandbox.network import Network, Texting
@@ -87,7 +87,7 @@ class Control:
         delivery = self._existing(tx, seq)
         if delivery.state == "delivered":
             raise Conflict(f"{delivery.id} was delivered. Redeliver it to send the same bytes once more.")
-        if delivery.state == "in_flight":
+        if outbox.is_under_way(tx, seq):
             raise Conflict(f"An attempt of {delivery.id} is under way. Wait until it has ended.")
         dispatcher.attempt_now(tx, delivery, self._clock.now_ms())
         return delivery
@@ -177,8 +177,14 @@ class Control:
                 raise NotFound(f"There is no account {name}.")
             if len(self._accounts.all()) == 1:
                 raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
-            await self._database.write(partial(self._remove_account, name))
-            self._accounts.remove(name)
+            account = self._accounts.get(name)
+            assert account is not None
+            self._accounts.remove(name)  # first, so that nothing new is recorded under its name
+            try:
+                await self._database.write(partial(self._remove_account, name))
+            except StorageError:
+                self._accounts.put(account)
+                raise
 
     def _remove_account(self, name: str, tx: Tx) -> None:
         messages.forget(tx, name)
@@ -186,9 +192,14 @@ class Control:
         journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:
-        """Forget messages, requests, handsets, webhook deliveries and timers, of one account or of all."""
+        """Forget messages, requests, handsets, webhook deliveries and timers, of one account or of all.
+
+        With everything forgotten, the clock goes back to the system's time.
+        """
         if account is not None and self._accounts.get(account) is None:
             raise NotFound(f"There is no account {account}.")
+        if account is None:
+            self._clock.reset()
         await self._database.write(partial(self._reset, account))
 
     def _reset(self, account: str | None, tx: Tx) -> None:

@@ -80,17 +80,15 @@ class Gateway:
 
     def _judge(self, call: Call) -> tuple[Account | None, SendSms | Sequence[Problem]]:
         """Whose call it is, and the message in it or all that is wrong with it. Changes nothing."""
-        if call.path != PATH:
-            return None, [problem("not_found", path=quote(call.path))]
-        if call.method != "POST":
-            return None, [problem("method_not_allowed", method=call.method)]
         credentials = call.values(b"authorization")
-        if len(credentials) > 1:
-            return None, [problem("not_bearer")]
-        token = bearer_token(credentials[0] if credentials else None)
+        token = problem("not_bearer") if len(credentials) > 1 else bearer_token(credentials[0] if credentials else None)
+        account = None if isinstance(token, Problem) else self._accounts.by_token(token)
+        if call.path != PATH:
+            return account, [problem("not_found", path=quote(call.path))]
+        if call.method != "POST":
+            return account, [problem("method_not_allowed", method=call.method)]
         if isinstance(token, Problem):
             return None, [token]
-        account = self._accounts.by_token(token)
         if account is None:
             return None, [problem("unknown_token", masked=mask(token))]
         if call.over_limit is not None:
@@ -113,6 +111,8 @@ class Gateway:
         return account, parsed
 
     def _accept(self, call: Call, account: Account, sms: SendSms, tx: Tx) -> Answer:
+        if self._accounts.get(account.name) is None:  # it was removed in the meantime
+            return self._refuse(call, None, [problem("unknown_token", masked=mask(account.token))], tx)
         now_ms = self._clock.now_ms()
         seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
         if sms.session_id is None or sms.sent_date is None:  # a lenient account

@@ -141,17 +141,18 @@ def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Entry], due: Seque
 def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Sequence[Account]:
     """At start: the accounts of the settings take their place, and what a crash cut off is taken up again."""
     known = {account.name: account for account in stored_accounts.stored(tx)}
+    edited = stored_accounts.edited(tx)
     for account in settings.accounts:
         old = known.get(account.name)
-        if account.client_url is None and old is not None:  # set in the pages or by the API: it survives
+        if account.client_url is None and old is not None and account.name in edited:  # set at run time: it survives
             account = replace(account, client_url=old.client_url)
         for other in known.values():
             if other.token == account.token and other.name != account.name:
                 raise SandboxError(
                     f"The token of the account {account.name} belongs to the account {other.name}, which the database "
-                    "holds. Give it another token, or remove that account."
+                    "holds. Give it another token or that account's name, or another database file with --db."
                 )
-        stored_accounts.put(tx, account)
+        stored_accounts.put(tx, account, edited=account.name in edited and account.client_url is not None)
         known[account.name] = account
     clock.move_to(journal.newest_ms(tx))  # a clock that was moved on before a restart does not go back
     now_ms = clock.now_ms()

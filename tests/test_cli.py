@@ -186,6 +186,33 @@ def test_the_demo_answers_a_text_with_its_first_question(tmp_path: Path) -> None
     assert submitted["message"]["session_id"] == texted["message"]["session_id"]
 
 
+def test_the_demos_address_does_not_outlive_the_demo(tmp_path: Path) -> None:
+    with serving(tmp_path, "--demo") as (_, banner):
+        assert "the demo survey" in banner
+    with serving(tmp_path) as (_, banner):
+        assert "go nowhere yet" in banner
+
+
+def test_a_client_url_that_was_set_at_run_time_survives_a_restart(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, banner):
+        account = f"{base_url(banner)}/_sandbox/v1/accounts/default"
+        requests.patch(account, json={"client_url": "http://127.0.0.1:9/sms"}, timeout=10).raise_for_status()
+    with serving(tmp_path) as (_, banner):
+        assert "posted to http://127.0.0.1:9/sms" in banner
+
+
+def test_send_takes_the_token_of_the_account_it_acts_for(
+    run: Run, routed: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = f'[[accounts]]\nname = "default"\n[[accounts]]\nname = "{routed.account}"\ntoken = "{routed.token}"\n'
+    (tmp_path / "ninebits-sandbox.toml").write_text(settings)
+    done = run("send", "hello", "--from", "48974", "--to", "2348020000000")
+    assert done.exit_code == 0, done.output
+    assert "hello" in run("messages").output
+    monkeypatch.setenv("NINEBITS_SANDBOX_ACCOUNT", "nobody")
+    assert run("send", "hello", "--from", "48974", "--to", "2348020000000").exit_code == 2
+
+
 def test_ready_says_by_its_exit_code_whether_a_sandbox_answers(run: Run) -> None:
     assert run("ready").exit_code == 0
     gone = run("ready", "--url", "http://127.0.0.1:1")

@@ -95,12 +95,7 @@ def decode_json(body: bytes) -> Any:
     if text.startswith("\ufeff"):  # "Implementations MUST NOT add a byte order mark" (RFC 8259, 8.1)
         raise _Unusable("it begins with a byte order mark")
     try:
-        try:
-            value, end = _DECODER.scan_once(text, 0)
-        except StopIteration:
-            end = -1
-        if end != len(text):  # blanks around it, or an error that has to be found
-            value = _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _Unusable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:

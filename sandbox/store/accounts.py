@@ -5,7 +5,7 @@ an account.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
@@ -37,12 +37,12 @@ def _from_row(name: str, token: str, spec: str) -> Account:
     )
 
 
-def put(tx: Tx, account: Account) -> None:
-    """Add an account, or replace the one of its name."""
+def put(tx: Tx, account: Account, *, edited: bool = True) -> None:
+    """Add an account, or replace the one of its name. `edited`: at run time, so that it is not as the settings say."""
     tx.execute(
-        "INSERT INTO accounts (name, token, spec) VALUES (:name, :token, :spec) "
-        "ON CONFLICT (name) DO UPDATE SET token = excluded.token, spec = excluded.spec",
-        {"name": account.name, "token": account.token, "spec": _to_spec(account)},
+        "INSERT INTO accounts (name, token, spec, edited) VALUES (:name, :token, :spec, :edited) ON CONFLICT (name) "
+        "DO UPDATE SET token = excluded.token, spec = excluded.spec, edited = excluded.edited",
+        {"name": account.name, "token": account.token, "spec": _to_spec(account), "edited": int(edited)},
     )
 
 
@@ -55,6 +55,11 @@ def stored(db: Queries) -> Sequence[Account]:
     return [_from_row(*row) for row in db.execute("SELECT name, token, spec FROM accounts ORDER BY name")]
 
 
+def edited(db: Queries) -> Set[str]:
+    """Names of the accounts that were added or changed at run time."""
+    return {row[0] for row in db.execute("SELECT name FROM accounts WHERE edited = 1")}
+
+
 class Directory:
     """The accounts in memory, by name and by token."""
 
@@ -65,9 +70,12 @@ class Directory:
             self.put(account)
 
     def put(self, account: Account) -> None:
-        self.remove(account.name)
-        self._by_name[account.name] = account
+        """Add an account, or replace the one of its name; who reads meanwhile finds the one or the other."""
+        old = self._by_name.get(account.name)
         self._by_token[account.token] = account
+        self._by_name[account.name] = account
+        if old is not None and old.token != account.token:
+            self._by_token.pop(old.token, None)
 
     def remove(self, name: str) -> None:
         old = self._by_name.pop(name, None)

@@ -220,6 +220,16 @@ def attempts(db: Queries, seq: int) -> Sequence[Attempt]:
     ]
 
 
+def is_under_way(db: Queries, seq: int) -> bool:
+    """Whether an attempt of the webhook delivery is being made, or was asked for and comes next."""
+    row = db.execute(
+        "SELECT 1 FROM attempts WHERE delivery_seq = :seq AND outcome IS NULL "
+        "UNION ALL SELECT 1 FROM timers WHERE subject = :seq AND kind = :kind LIMIT 1",
+        {"seq": seq, "kind": TimerKind.WEBHOOK_MANUAL},
+    ).fetchone()
+    return row is not None
+
+
 def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
     """(delivery, number) of attempts without an outcome: under way, or cut off by a crash."""
     return db.execute("SELECT delivery_seq, number FROM attempts WHERE outcome IS NULL").fetchall()

@@ -17,7 +17,8 @@ INSERT INTO forgotten VALUES (0);
 CREATE TABLE accounts (
   name TEXT PRIMARY KEY,
   token TEXT NOT NULL UNIQUE,
-  spec TEXT NOT NULL          -- JSON: the other fields of model.Account
+  spec TEXT NOT NULL,         -- JSON: the other fields of model.Account
+  edited INTEGER NOT NULL     -- 1: added or changed at run time, 0: as the settings said
 );
 
 CREATE TABLE handsets (       -- only those that somebody gave a label, a telco or a state

@@ -214,11 +214,12 @@ def query_of(request: Request) -> Fields:
 
 
 def account_of(request: Request) -> Account:
-    """The account that `?account=` names; `default`, or the only one, without it."""
+    """The account that `?account=` names; `default` without it, or the first of the settings."""
     accounts = house_of(request).accounts
     name = request.query_params.get("account")
     if name is None:
-        return accounts.get("default") or accounts.all()[0]
+        first = house_of(request).settings.accounts[0].name
+        return accounts.get("default") or accounts.get(first) or accounts.all()[0]
     account = accounts.get(name)
     if account is None:
         raise NotFound(f"There is no account {quote(name)}.")

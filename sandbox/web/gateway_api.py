@@ -10,6 +10,7 @@ REQUEST_HEADER = b"ninebits-sandbox-request"
 _BY_STATUS = {
     401: ((b"www-authenticate", b"Bearer"),),
     405: ((b"allow", b"POST"),),
+    503: ((b"retry-after", b"5"),),
 }
 
 

@@ -85,6 +85,12 @@ def test_accounts_are_listed_in_the_order_they_came() -> None:
     assert Directory([PLAIN, FULL]).all() == [PLAIN, FULL]
 
 
+def test_an_account_keeps_its_place_when_it_is_changed() -> None:
+    directory = Directory([PLAIN, FULL])
+    directory.put(replace(PLAIN, token="a-new-token"))
+    assert [account.name for account in directory.all()] == ["plain", "full"]
+
+
 def test_an_account_that_got_a_new_token_is_found_by_that() -> None:
     directory = Directory([PLAIN])
     changed = replace(PLAIN, token="a-new-token")

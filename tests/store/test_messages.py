@@ -614,6 +614,6 @@ def test_forgetting_all_leaves_nothing(two_accounts: Tx, table: str) -> None:
 
 
 def test_forgetting_keeps_the_accounts_themselves(two_accounts: Tx) -> None:
-    two_accounts.execute("INSERT INTO accounts VALUES ('one', 'token', '{}')")
+    two_accounts.execute("INSERT INTO accounts VALUES ('one', 'token', '{}', 0)")
     messages.forget(two_accounts, None)
     assert count(two_accounts, "accounts") == 1

@@ -1125,11 +1125,37 @@ def test_no_identifier_is_given_twice_although_everything_was_forgotten(start_sa
     assert int(bench.sent()[1:]) > int(first[1:])
 
 
-def test_a_reset_leaves_the_clock_alone(start_sandbox: Callable[..., "Bench"]) -> None:
+def test_a_reset_of_one_account_leaves_the_clock_alone(start_sandbox: Callable[..., "Bench"]) -> None:
     bench = start_sandbox()
     now = advance(bench, 3600)["now"]
-    bench.sandbox.request("POST", "/_sandbox/v1/reset", json={})
+    bench.post("/reset", status=200)
     assert bench.get("/clock")["now"] == now
+
+
+def test_a_reset_of_everything_brings_the_clock_back(start_sandbox: Callable[..., "Bench"]) -> None:
+    bench = start_sandbox()
+    advance(bench, 3600)
+    bench.sandbox.request("POST", "/_sandbox/v1/reset", json={})
+    assert bench.get("/clock")["ahead_s"] <= 0
+
+
+def test_a_second_attempt_by_hand_waits_for_the_first(routed: "Bench", receiver: "Receiver") -> None:
+    routed.sent()
+    receiver.answer_next(500)
+    owed = routed.post("/handsets/2348020000000/reply", {"text": "1"})["webhook_delivery"]["id"]
+    receiver.hold()
+    routed.post(f"/webhook-deliveries/{owed}/attempt", {"wait": False}, status=200)
+    refused = routed.call("POST", f"/webhook-deliveries/{owed}/attempt", {"wait": False})
+    receiver.release()
+    assert refused.status_code == 409
+
+
+def test_a_call_with_a_known_token_and_a_wrong_path_is_its_accounts_own(bench: "Bench") -> None:
+    answer = bench.sandbox.request(
+        "POST", "/ng/v2/sendsms", json={}, headers={"Authorization": f"Bearer {bench.token}"}
+    )
+    record = bench.get(f"/requests/{answer.headers['ninebits-sandbox-request']}")
+    assert (record["status_code"], record["account"]) == (404, bench.account)
 
 
 @pytest.mark.parametrize(("body", "fields"), [({"scope": 5, "hard": True}, ["scope", "hard"])])
