@@ -34,7 +34,7 @@ from sandbox.store.database import Database, Queries, Tx
 from sandbox.webhooks import dispatcher
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_TRIM_EVERY = 509  # entries of the journal; a prime, so that no regular pattern of entries steps over it for ever
+_TRIM_EVERY = 127  # entries of the journal; a prime, so that no regular pattern of entries steps over it for ever
 
 LANE = "network"
 

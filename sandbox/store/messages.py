@@ -527,7 +527,13 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
 
 def _edge(db: Queries, table: str, keep: int, oldest_ms: int) -> int:
     """The number up to which rows of `table` are too many or too old."""
-    too_many = db.execute(f"SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1 OFFSET :keep", {"keep": keep}).fetchone()
+    # Counted by an index and walked from the old end: to walk down from the newest would read every row that stays.
+    excess = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] - keep
+    too_many = (
+        db.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT 1 OFFSET :before", {"before": excess - 1}).fetchone()
+        if excess > 0
+        else None
+    )
     young = db.execute(
         f"SELECT seq FROM {table} WHERE at_ms >= :oldest ORDER BY seq LIMIT 1",
         {"oldest": oldest_ms},
