@@ -139,24 +139,19 @@ class Control:
     # Accounts
 
     async def add_account(self, account: Account) -> Account:
-        """Add an account. Raises Conflict if there is one of its name, and as `put_account`."""
+        """Add an account. Raises Conflict if there is one of its name, Invalid if another has its token."""
         async with self._changing:
             if self._accounts.get(account.name) is not None:
                 raise Conflict(f"There is an account {account.name} already. Change that one, or choose another name.")
             return await self._put(account)
 
     async def change_account(self, name: str, change: Callable[[Account], Account]) -> Account:
-        """Replace an account by what `change` makes of it. Raises NotFound, and as `change` and `put_account`."""
+        """Replace an account by what `change` makes of it. Raises NotFound, Invalid, or what `change` raises."""
         async with self._changing:
             old = self._accounts.get(name)
             if old is None:
                 raise NotFound(f"There is no account {name}.")
             return await self._put(change(old))
-
-    async def put_account(self, account: Account) -> Account:
-        """Add an account, or replace the one of its name. Raises Invalid if another account has the token."""
-        async with self._changing:
-            return await self._put(account)
 
     async def _put(self, account: Account) -> Account:
         owner = self._accounts.by_token(account.token)
@@ -200,6 +195,7 @@ class Control:
             raise NotFound(f"There is no account {account}.")
         if account is None:
             self._clock.reset()
+            self._scheduler.forget_pace()
         await self._database.write(partial(self._reset, account))
 
     def _reset(self, account: str | None, tx: Tx) -> None:

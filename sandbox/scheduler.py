@@ -87,6 +87,13 @@ class Scheduler:
         elif it.per_second != before:
             it.not_before_ms = max(it.not_before_ms, self._clock.now_ms() + round(1000 / it.per_second))
 
+    def forget_pace(self) -> None:
+        """Hold no lane back any more, for a clock that went back to before the moments until which they were held."""
+        for lane in self._lanes.values():
+            lane.per_second = None
+            lane.not_before_ms = 0
+        self.wake()
+
     def next_due_ms(self) -> int | None:
         """When the next timer may start, as far as limits allow it."""
         return min((due for lane in self._lanes.values() if (due := lane.next_ms) is not None), default=None)

@@ -1139,6 +1139,19 @@ def test_a_reset_of_everything_brings_the_clock_back(start_sandbox: Callable[...
     assert bench.get("/clock")["ahead_s"] <= 0
 
 
+def test_after_a_reset_of_everything_no_webhook_waits_for_a_moment_of_the_old_clock(
+    start_sandbox: Callable[..., "Bench"], receiver: "Receiver"
+) -> None:
+    bench = start_sandbox()
+    bench.patch_account(client_url=receiver.url)
+    receiver.answer_next(429)
+    bench.post("/handsets/2348020000000/send", {"text": "1", "to": "48974"})
+    advance(bench, 3600)
+    bench.sandbox.request("POST", "/_sandbox/v1/reset", json={})
+    texted = bench.post("/handsets/2348020000000/send", {"text": "2", "to": "48974", "wait": 5})
+    assert texted["webhook_delivery"]["state"] == "delivered"
+
+
 def test_a_second_attempt_by_hand_waits_for_the_first(routed: "Bench", receiver: "Receiver") -> None:
     routed.sent()
     receiver.answer_next(500)
