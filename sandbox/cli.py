@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from sandbox.server import Address
     from sandbox.web.house import House
 
-DOCUMENTED = {
-    "from": "48974",
-    "to": "2348020000000",
-    "message": "When was the last time you went to the cinema?",
-    "session_id": "67543uhn3",
-    "sent_date": "2024-01-02T23:50:37.000000Z",
-}
-
 
 class _Group(click.Group):
     """Turns what can be broken into one message and its exit code."""
@@ -76,7 +68,7 @@ def _client_options(command: Callable[..., None]) -> Callable[..., None]:
 
     def with_client(url: str | None, account: str | None, **rest: Any) -> None:
         loaded = config.load(flags={}, environ=os.environ, cwd=Path.cwd(), file=None).settings
-        url = url or _url_of(loaded)
+        url = url or config.url_of(loaded.host, loaded.port, tls=loaded.ssl_certfile is not None)
         rest["client"] = SandboxClient(url, account=account, control_token=loaded.control_token)
         command(**rest)
 
@@ -90,12 +82,6 @@ def _client_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in options:
         wrapped = option(wrapped)
     return wrapped
-
-
-def _url_of(settings: config.Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 -- compared, not bound
-    scheme = "https" if settings.ssl_certfile else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -342,10 +328,11 @@ def version() -> None:
 
 def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
     """What to do first: where everything is, and what survives a restart."""
+    from sandbox.contract.requests import EXAMPLE
+
     account = house.accounts.get(house.settings.accounts[0].name) or house.settings.accounts[0]
     documented = account.token == config.DEFAULT_ACCOUNT.token
     memory = house.settings.db == ":memory:"
-    body = json.dumps(DOCUMENTED)
     token = account.token if documented else "$TOKEN"
     lines = [
         f"ninebits-sandbox {installed_version('ninebits-sandbox')}",
@@ -371,7 +358,7 @@ def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
         "Send the documented example as your application would:",
         "",
         f"  curl {address.url}/ng/v1/sendsms -H 'Authorization: Bearer {token}' \\",
-        f"    -H 'Content-Type: application/json' -d '{body}'",
+        f"    -H 'Content-Type: application/json' -d '{EXAMPLE}'",
         "",
     ]
     if demo_url:

@@ -39,6 +39,12 @@ Reader = Callable[[object], object]
 """Text, TOML or JSON in, a value out; its ValueError says what is wanted and never repeats what arrived."""
 
 
+def url_of(host: str, port: int, *, tls: bool) -> str:
+    """The address at which a server that listens on `host` is reached from the same machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def mask(secret: str) -> str:
     """The first 4 characters of a secret of 12 or more, then `…`; nothing of a shorter one."""
     return f"{secret[:4]}…" if len(secret) >= 12 else "…"

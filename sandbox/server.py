@@ -18,7 +18,7 @@ import uvicorn
 
 from sandbox.bus import Bus
 from sandbox.clock import Clock
-from sandbox.config import Settings
+from sandbox.config import Settings, url_of
 from sandbox.control import Control
 from sandbox.errors import CannotListen, SandboxError
 from sandbox.events import Entry
@@ -50,12 +50,11 @@ class Address:
 
     host: str
     port: int
-    scheme: str = "http"
+    tls: bool = False
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- compared, not bound
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return url_of(self.host, self.port, tls=self.tls)
 
 
 def listen(settings: Settings) -> tuple[socket.socket, Address]:
@@ -73,8 +72,7 @@ def listen(settings: Settings) -> tuple[socket.socket, Address]:
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what listens there, or give "
             "another address with --host and --port (--port 0 takes any free one)."
         ) from error
-    scheme = "https" if settings.ssl_certfile else "http"
-    return sock, Address(host=settings.host, port=sock.getsockname()[1], scheme=scheme)
+    return sock, Address(host=settings.host, port=sock.getsockname()[1], tls=settings.ssl_certfile is not None)
 
 
 def control_token_for(settings: Settings) -> str | None:
@@ -144,7 +142,9 @@ def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Se
     edited = stored_accounts.edited(tx)
     for account in settings.accounts:
         old = known.get(account.name)
-        if account.client_url is None and old is not None and account.name in edited:  # set at run time: it survives
+        # A client_url that was set at run time survives, as long as the settings name none.
+        survives = account.client_url is None and old is not None and account.name in edited
+        if survives and old is not None:
             account = replace(account, client_url=old.client_url)
         for other in known.values():
             if other.token == account.token and other.name != account.name:
@@ -152,7 +152,7 @@ def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Se
                     f"The token of the account {account.name} belongs to the account {other.name}, which the database "
                     "holds. Give it another token or that account's name, or another database file with --db."
                 )
-        stored_accounts.put(tx, account, edited=account.name in edited and account.client_url is not None)
+        stored_accounts.put(tx, account, edited=survives)
         known[account.name] = account
     clock.move_to(journal.newest_ms(tx))  # a clock that was moved on before a restart does not go back
     now_ms = clock.now_ms()

@@ -187,6 +187,9 @@ def test_the_demo_answers_a_text_with_its_first_question(tmp_path: Path) -> None
 
 
 def test_the_demos_address_does_not_outlive_the_demo(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, banner):  # not even where a person had set another address before
+        account = f"{base_url(banner)}/_sandbox/v1/accounts/default"
+        requests.patch(account, json={"client_url": "http://127.0.0.1:9/sms"}, timeout=10).raise_for_status()
     with serving(tmp_path, "--demo") as (_, banner):
         assert "the demo survey" in banner
     with serving(tmp_path) as (_, banner):

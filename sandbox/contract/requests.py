@@ -15,6 +15,10 @@ from sandbox.contract.numbers import NumberFault, parse_msisdn, parse_shortcode
 from sandbox.contract.problems import problem, quote
 from sandbox.model import Msisdn, Problem, Shortcode
 
+EXAMPLE = (  # the documented one [D]
+    '{"from": "48974", "to": "2348020000000", "message": "When was the last time you went to the cinema?", '
+    '"session_id": "67543uhn3", "sent_date": "2024-01-02T23:50:37.000000Z"}'
+)
 KEYS = ("from", "to", "message", "session_id", "sent_date")  # the table of [D], all required in strict mode
 _NAMES = (*KEYS, "ref_id")  # [R]
 LENIENT = frozenset({"session_id", "sent_date"})  # may be missing in lenient mode [S]

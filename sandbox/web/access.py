@@ -91,12 +91,6 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, 
     return b"".join(parts)[:limit], size > limit
 
 
-def header(scope: Scope, name: bytes) -> str | None:
-    """The header's value if it stands exactly once."""
-    values = [value for each, value in scope["headers"] if each == name]
-    return values[0].decode("latin-1") if len(values) == 1 else None
-
-
 def login_cookie(control_token: str) -> str:
     """What the login cookie holds: enough to prove that its owner knew the token, and not the token."""
     return hashlib.sha256(b"login:" + control_token.encode()).hexdigest()

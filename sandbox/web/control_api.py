@@ -5,7 +5,7 @@ RFC 9457 problem details that name every wrong field at once.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -428,13 +428,6 @@ async def act_on_delivery(request: Request, *, verb: str) -> Response:
 # Accounts ----------------------------------------------------------------------------------------------------------
 
 
-def to_mapping(account: Account) -> dict[str, object]:
-    """An account in the words of the settings, for changing some of them."""
-    made: dict[str, object] = {each.name: getattr(account, each.name) for each in fields(account)}
-    made["retry"] = list(made.pop("retry_s"))  # type: ignore[call-overload]
-    return made
-
-
 async def list_accounts(request: Request) -> Response:
     given = query_of(request)
     given.done()
@@ -555,10 +548,6 @@ async def stream(request: Request) -> Response:
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
-
-
-async def on_error(_: Request, error: Exception) -> Response:
-    return error_answer(error)
 
 
 def routes() -> Sequence[Route]:

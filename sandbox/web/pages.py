@@ -16,7 +16,9 @@ from starlette.routing import Route
 from sandbox.config import KEYS, account_from, mask_url
 from sandbox.contract.numbers import TELCOS, NumberFault, parse_msisdn, parse_shortcode
 from sandbox.contract.problems import quote
+from sandbox.contract.requests import EXAMPLE
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
+from sandbox.gateway import PATH
 from sandbox.model import DeliveryState, Handset, Msisdn, Shortcode
 from sandbox.network import handset_of
 from sandbox.store.database import Queries
@@ -29,12 +31,6 @@ from sandbox.web.page_forms import Form, complaining, typed_by
 from sandbox.web.page_render import Frame, page, see_other, static, url_for
 
 T = TypeVar("T")
-
-GATEWAY_PATH = "/ng/v1/sendsms"
-EXAMPLE = (  # the documented one [D]
-    '{"from": "48974", "to": "2348020000000", "message": "When was the last time you went to the cinema?", '
-    '"session_id": "67543uhn3", "sent_date": "2024-01-02T23:50:37.000000Z"}'
-)
 
 
 async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T]:
@@ -65,8 +61,8 @@ async def home(request: Request, *, form: Form | None = None) -> Response:
         form=form or Form(),
         telcos=TELCOS,
         base_url=base,
-        gateway_path=GATEWAY_PATH,
-        example=words.curl(base + GATEWAY_PATH, EXAMPLE),
+        gateway_path=PATH,
+        example=words.curl(base + PATH, EXAMPLE),
         shortcode=account.shortcodes[0] if account.shortcodes else "48974",
     )
 

@@ -172,7 +172,7 @@ class Play:
         return found
 
     async def change(self, **changes: Any) -> None:
-        await self.house.control.put_account(replace(self.account(), **changes))
+        await self.house.control.change_account("default", lambda present: replace(present, **changes))
 
     async def text(
         self, text: str = "Yesterday", msisdn: Msisdn = ADA, *, account: str = "default", wait_s: float | None = 20
@@ -903,7 +903,7 @@ OTHER = replace(DEFAULT_ACCOUNT, name="other", token="another-token")
 @in_loop
 async def test_a_host_that_hangs_delays_no_other() -> None:
     async with receiving(HANG) as hanging, receiving() as healthy, playing(hanging, deadline_s=30) as play:
-        await play.house.control.put_account(replace(OTHER, client_url=healthy.url))
+        await play.house.control.add_account(replace(OTHER, client_url=healthy.url))
         for number in range(20):
             await play.owe(f"text {number}", wait=False)
         await hanging.until(4)
