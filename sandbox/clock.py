@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999: ISO 8601 and Python know no later moment without an agreement."""
+
 stopwatch = time.perf_counter
 """Real seconds as a float, for durations only."""
 

@@ -15,6 +15,9 @@ from sandbox.model import Timer, TimerKind
 from sandbox.store import outbox
 from sandbox.store.database import Database, Due, Tx
 
+FOLLOW_UPS = 256
+"""Timers beyond those that were due when a moment began, after which it is over all the same: others may be busy."""
+
 Job = Callable[[], Awaitable[None]]
 Handler = Callable[[Tx, Timer], Job | None]
 
@@ -55,9 +58,11 @@ class Scheduler:
         self._concurrency = concurrency
         self._per_lane = per_lane
         self._lanes: dict[str, _Lane] = {}
-        self._running = 0
+        self._begun = 0  # timers taken so far, each with its number
+        self._running: dict[int, str] = {}  # number of the timer -> account, of the jobs under way
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
+        self._step = asyncio.Event()  # set, and replaced by another, whenever a job ends or there is nothing to do
         self._advancing = asyncio.Lock()
         self._stopping = False
 
@@ -94,9 +99,13 @@ class Scheduler:
             lane.not_before_ms = 0
         self.wake()
 
-    def next_due_ms(self) -> int | None:
-        """When the next timer may start, as far as limits allow it."""
-        return min((due for lane in self._lanes.values() if (due := lane.next_ms) is not None), default=None)
+    def starts_ms(self, lane: str, due_ms: int) -> int:
+        """When a timer of the lane may start: when it is due, or when the lane's pace allows it."""
+        return max(due_ms, self._lanes[lane].not_before_ms) if lane in self._lanes else due_ms
+
+    def busy(self, account: str) -> bool:
+        """Whether a job of the account is under way."""
+        return account in self._running.values()
 
     async def run(self) -> None:
         """Load what the store holds, then run timers until `stop`, or until cancelled."""
@@ -109,8 +118,9 @@ class Scheduler:
                     continue
                 if self._woken.is_set():
                     continue
-                if self._running == 0:
+                if not self._running:
                     self._idle.set()
+                    self._stepped()
                 await self._clock.wait(self._woken, self._wake_at_ms())
 
     def stop(self) -> None:
@@ -118,6 +128,7 @@ class Scheduler:
         self._stopping = True
         self._woken.set()
         self._idle.set()
+        self._stepped()
 
     async def settled(self) -> None:
         """Return when everything due by now has run to its end."""
@@ -127,23 +138,52 @@ class Scheduler:
     async def advance(self, by_ms: int) -> int:
         """Move the clock on by `by_ms`, from due timer to due timer, each run to its end at exactly its moment.
 
-        Returns how many moments had something to do. Only one caller at a time advances; others wait their turn.
+        Returns how many moments had something to do. Only one caller at a time advances; others wait their turn. While
+        other accounts keep the scheduler busy, a moment is over when what was due at its beginning has ended.
         """
         async with self._advancing:
-            until_ms = self._clock.now_ms() + by_ms
-            moments = 0
-            while True:
-                await self.settled()
-                due_ms = self.next_due_ms()
-                if due_ms is None or due_ms > until_ms or self._stopping:
-                    break
-                self._clock.move_to(due_ms)
-                self.wake()
-                moments += 1
-            self._clock.move_to(until_ms)
+            return await self._advance(self._clock.now_ms() + by_ms)
+
+    async def advance_to(self, until_ms: int) -> int:
+        """`advance` to a moment; nothing happens if somebody else moved the clock there in the meantime."""
+        async with self._advancing:
+            return await self._advance(until_ms) if until_ms > self._clock.now_ms() else 0
+
+    async def _advance(self, until_ms: int) -> int:
+        moments = 0
+        while True:
+            await self._end_of_moment()
+            due_ms = self._next_after(self._clock.now_ms())
+            if due_ms is None or due_ms > until_ms or self._stopping:
+                break
+            self._clock.move_to(due_ms)
             self.wake()
-            await self.settled()
-            return moments
+            moments += 1
+        self._clock.move_to(until_ms)
+        self.wake()
+        await self._end_of_moment()
+        return moments
+
+    async def _end_of_moment(self) -> None:
+        if self._idle.is_set():
+            return
+        due = await self._database.read(partial(outbox.count_due, now_ms=self._clock.now_ms()))
+        enough = self._begun + due + FOLLOW_UPS
+        while not (self._idle.is_set() or self._stopping or self._begun >= enough):
+            await self._step.wait()
+        last = self._begun
+        while not self._stopping and any(number <= last for number in self._running):
+            await self._step.wait()
+
+    def _next_after(self, now_ms: int) -> int | None:
+        """When the next timer may start that has to wait for the clock; what is due already only waits for room."""
+        return min(
+            (due for lane in self._lanes.values() if (due := lane.next_ms) is not None and due > now_ms), default=None
+        )
+
+    def _stepped(self) -> None:
+        step, self._step = self._step, asyncio.Event()
+        step.set()
 
     def _lane(self, name: str) -> _Lane:
         lane = self._lanes.get(name)
@@ -153,7 +193,7 @@ class Scheduler:
 
     def _wake_at_ms(self) -> int | None:
         """The moment of the next timer whose lane has room; a full lane wakes the scheduler when a job ends."""
-        if self._running >= self._concurrency:
+        if len(self._running) >= self._concurrency:
             return None
         return min(
             (
@@ -167,7 +207,7 @@ class Scheduler:
     async def _start_due(self, jobs: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there is room, and start its jobs. True if there was anything to take."""
         now_ms = self._clock.now_ms()
-        room = self._concurrency - self._running
+        room = self._concurrency - len(self._running)
         wanted: list[tuple[str, int]] = []
         for name, lane in list(self._lanes.items()):
             due_ms = lane.next_ms
@@ -186,7 +226,7 @@ class Scheduler:
         if not wanted:
             return False
         try:
-            started = await self._database.write(partial(self._take, wanted, now_ms))
+            taken = await self._database.write(partial(self._take, wanted, now_ms))
         except StorageError as error:
             log.error("Timers have to wait: %s", error)
             await self._clock.pause(1)
@@ -197,27 +237,29 @@ class Scheduler:
             return True
         for name, _ in wanted:  # to the end of the queue, so that no lane keeps the room for itself
             self._lanes[name] = self._lanes.pop(name)
-        for name, job in started:
-            self._lane(name).running += 1
-            self._running += 1
-            jobs.create_task(self._perform(name, job))
+        for timer, job in taken:
+            self._begun += 1
+            if job is not None:
+                self._lane(timer.lane).running += 1
+                self._running[self._begun] = timer.account
+                jobs.create_task(self._perform(self._begun, timer.lane, job))
+        self._stepped()
         return True
 
-    def _take(self, wanted: Sequence[tuple[str, int]], now_ms: int, tx: Tx) -> Sequence[tuple[str, Job]]:
-        started: list[tuple[str, Job]] = []
-        for lane, most in wanted:
-            for timer in outbox.take_due(tx, lane, now_ms, most):
-                job = self._handlers[timer.kind](tx, timer)
-                if job is not None:
-                    started.append((lane, job))
-        return started
+    def _take(self, wanted: Sequence[tuple[str, int]], now_ms: int, tx: Tx) -> Sequence[tuple[Timer, Job | None]]:
+        return [
+            (timer, self._handlers[timer.kind](tx, timer))
+            for lane, most in wanted
+            for timer in outbox.take_due(tx, lane, now_ms, most)
+        ]
 
-    async def _perform(self, lane: str, job: Job) -> None:
+    async def _perform(self, number: int, lane: str, job: Job) -> None:
         try:
             await job()
         except Exception:  # one broken job must not stop the others; what it owed is found at the next start
             log.exception("A job of the lane %s failed", lane)
         finally:
             self._lane(lane).running -= 1
-            self._running -= 1
+            del self._running[number]
+            self._stepped()
             self.wake()

@@ -14,7 +14,7 @@ import pytest
 from sandbox.clock import Clock
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
-from sandbox.scheduler import Job, Scheduler
+from sandbox.scheduler import FOLLOW_UPS, Job, Scheduler
 from sandbox.store import outbox
 from sandbox.store.database import Database, Tx
 
@@ -532,3 +532,47 @@ async def test_stopping_ends_an_advance_that_waits_for_a_job() -> None:
             await bench.until(lambda: bench.subjects == [1])
             bench.scheduler.stop()
         assert bench.at_once["lane"] == 1
+
+
+@in_loop
+async def test_a_moment_ends_although_others_always_have_something_due() -> None:
+    async with running() as bench:
+
+        async def again() -> None:  # the traffic of somebody else: whenever it is done, the next is due
+            await bench.due(0, 1, lane="others")
+
+        bench.work[1] = again
+        await bench.due(0, 1, lane="others")
+        await bench.due(10, 2, lane="mine")
+
+        assert await bench.scheduler.advance(20_000) == 1
+
+        assert (10, 2) in bench.ran
+        assert bench.clock.now_ms() - bench._begun_ms == 20_000
+        bench.work.clear()
+
+
+@in_loop
+async def test_a_job_of_a_moment_ends_before_the_clock_moves_on_whatever_the_others_do() -> None:
+    async with running() as bench:
+
+        async def again() -> None:
+            await bench.due(0, 1, lane="others")
+            if len(bench.ran) > 2 * FOLLOW_UPS:
+                bench.gates["mine"].set()
+
+        bench.work[1] = again
+        bench.gates["mine"] = asyncio.Event()
+        ended: list[int] = []
+
+        async def end() -> None:
+            ended.append(bench.clock.now_ms() - bench._begun_ms)
+
+        bench.work[2] = end
+        await bench.due(10, 2, lane="mine")
+        await bench.due(0, 1, lane="others")
+
+        await bench.scheduler.advance(20_000)
+
+        assert ended == [10_000]
+        bench.work.clear()

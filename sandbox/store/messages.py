@@ -5,9 +5,10 @@ and go on from a cursor, which is the number of the last thing seen.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from sandbox.contract.numbers import telco_of
 from sandbox.contract.requests import SendSms
 from sandbox.contract.text import Measure
 from sandbox.model import (
@@ -172,8 +173,9 @@ def page(
     after: int | None = None,
     before: int | None = None,
     limit: int = 50,
+    newest_first: bool = True,
 ) -> Sequence[Message]:
-    """Messages of an account that match everything given, newest first, numbers exactly.
+    """Messages of an account that match everything given, newest first unless told otherwise, numbers exactly.
 
     `text` is a glob (`*`, `?`, `[…]`) over the whole text, by case. `after` and `before` bound the message's number.
     """
@@ -199,7 +201,7 @@ def page(
     if before is not None:
         where.append("m.seq < :before")
     rows = db.execute(
-        f"{_MESSAGE} WHERE {' AND '.join(where)} ORDER BY m.seq DESC LIMIT :limit",
+        f"{_MESSAGE} WHERE {' AND '.join(where)} ORDER BY m.seq {'DESC' if newest_first else ''} LIMIT :limit",
         {
             "account": account,
             "msisdn": msisdn,
@@ -299,19 +301,28 @@ def get_request(db: Queries, seq: int) -> RecordedRequest | None:
 
 
 def requests_page(
-    db: Queries, *, account: str, verdict: str | None = None, before: int | None = None, limit: int = 50
+    db: Queries,
+    *,
+    account: str | None,
+    unowned: bool = True,
+    verdict: str | None = None,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
 ) -> Sequence[RecordedRequest]:
-    """Calls to the gateway, newest first: the account's own, and those whose token belongs to nobody."""
-    where = ["(account = :account OR account IS NULL)"]
+    """Calls to the gateway, newest first: the account's own, and if `unowned` those whose token belongs to nobody."""
+    where = ["(account = :account OR account IS NULL)" if unowned else "account = :account"]
     if verdict == "refused":
         where.append("status_code <> 200")
     elif verdict == "accepted":
         where.append("status_code = 200")
+    if after is not None:
+        where.append("seq > :after")
     if before is not None:
         where.append("seq < :before")
     rows = db.execute(
         f"{_REQUEST} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
-        {"account": account, "before": before, "limit": limit},
+        {"account": account, "after": after, "before": before, "limit": limit},
     )
     return [_to_request(row) for row in rows]
 
@@ -432,6 +443,15 @@ def handset(db: Queries, account: str, msisdn: str) -> tuple[str, str, HandsetSt
     return (row[0], row[1], HandsetState(row[2])) if row else None
 
 
+def handset_of(db: Queries, account: str, msisdn: Msisdn) -> Handset:
+    """The handset as it stands: what somebody set, else switched on and with the telco of its number range."""
+    known = handset(db, account, msisdn)
+    if known is None:
+        return Handset(account=account, msisdn=msisdn, telco=telco_of(msisdn))
+    label, telco, state = known
+    return Handset(account=account, msisdn=msisdn, label=label, telco=telco, state=state)
+
+
 def put_handset(tx: Tx, handset: Handset) -> None:
     tx.execute(
         "INSERT INTO handsets (account, msisdn, label, telco, state) "
@@ -471,74 +491,3 @@ def silent_handsets(db: Queries, *, account: str, limit: int = 50) -> Sequence[H
         Handset(account=row[0], msisdn=Msisdn(row[1]), label=row[2], telco=row[3], state=HandsetState(row[4]))
         for row in rows
     ]
-
-
-# Housekeeping ------------------------------------------------------------------------------------------------------
-
-
-def forget(tx: Tx, account: str | None) -> None:
-    """Remove everything recorded, of one account or of all. Accounts stay."""
-    _remember_last_number(tx)
-    scope: Mapping[str, str | None] = {"account": account}
-    mine = "" if account is None else " WHERE account = :account"
-    tx.execute("DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries" + mine + ")", scope)
-    for table in ("handsets", "conversations", "messages", "refusals", "webhook_deliveries", "timers", "events"):
-        tx.execute(f"DELETE FROM {table}{mine}", scope)
-
-
-def _remember_last_number(tx: Tx) -> None:
-    tx.execute("UPDATE forgotten SET seq = (SELECT seq FROM last_number)")
-
-
-def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
-    """Remove what is beyond the newest `keep` messages or older than `oldest_ms`; never one with work pending.
-
-    At most `most` messages at a time, so that no commit takes long. Returns how many went.
-    """
-    _remember_last_number(tx)
-    scope = {"edge": _edge(tx, "messages", keep, oldest_ms), "most": most}
-    gone = tx.execute(
-        "DELETE FROM messages WHERE seq IN (SELECT m.seq FROM messages m WHERE m.seq <= :edge "
-        "AND m.state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.message_seq = m.seq "
-        "AND d.state IN ('pending', 'in_flight', 'retrying')) ORDER BY m.seq LIMIT :most)",
-        scope,
-    ).rowcount
-    if gone:
-        orphaned = "message_seq <= :edge AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = message_seq)"
-        tx.execute(
-            f"DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries WHERE {orphaned})",
-            scope,
-        )
-        tx.execute(f"DELETE FROM webhook_deliveries WHERE {orphaned}", scope)
-        tx.execute(
-            "DELETE FROM conversations WHERE last_seq <= :edge "
-            "AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = last_seq)",
-            scope,
-        )
-    # Refused calls and events go by the same count and age, each on its own. A message with all its retries has more
-    # than 40 events: fewer at a time, and they would grow without end.
-    for table, times, at_once in (("refusals", 1, most), ("events", 4, most * 16)):
-        tx.execute(
-            f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} WHERE seq <= :edge ORDER BY seq LIMIT :most)",
-            {"edge": _edge(tx, table, keep * times, oldest_ms), "most": at_once},
-        )
-    return gone
-
-
-def _edge(db: Queries, table: str, keep: int, oldest_ms: int) -> int:
-    """The number up to which rows of `table` are too many or too old."""
-    # Counted by an index and walked from the old end: to walk down from the newest would read every row that stays.
-    excess = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] - keep
-    too_many = (
-        db.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT 1 OFFSET :before", {"before": excess - 1}).fetchone()
-        if excess > 0
-        else None
-    )
-    young = db.execute(
-        f"SELECT seq FROM {table} WHERE at_ms >= :oldest ORDER BY seq LIMIT 1",
-        {"oldest": oldest_ms},
-    ).fetchone()
-    if young is None:  # all of them are too old
-        young = db.execute(f"SELECT COALESCE(MAX(seq), 0) + 1 FROM {table}").fetchone()
-    edge: int = max(too_many[0] if too_many else 0, young[0] - 1)
-    return edge

@@ -10,7 +10,7 @@ from sandbox.contract.requests import SendSms
 from sandbox.contract.text import measure
 from sandbox.events import Entry, News
 from sandbox.model import Direction, Encoding, Message, MessageState, Msisdn, RecordedRequest, Shortcode
-from sandbox.store import journal, messages
+from sandbox.store import journal, messages, retention
 from sandbox.store.database import Database, Tx
 
 
@@ -115,9 +115,9 @@ def numbers_around_a_restart(path: Path, enter: Callable[..., int], remove: Call
 
 
 REMOVALS = [
-    pytest.param(lambda tx: messages.forget(tx, None), id="everything was forgotten"),
-    pytest.param(lambda tx: messages.forget(tx, "default"), id="an account was forgotten"),
-    pytest.param(lambda tx: messages.trim(tx, keep=0, oldest_ms=10**15), id="everything was trimmed"),
+    pytest.param(lambda tx: retention.forget(tx, None), id="everything was forgotten"),
+    pytest.param(lambda tx: retention.forget(tx, "default"), id="an account was forgotten"),
+    pytest.param(lambda tx: retention.trim(tx, keep=0, oldest_ms=10**15), id="everything was trimmed"),
     pytest.param(lambda tx: None, id="nothing was removed"),
 ]
 

@@ -27,7 +27,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.store import journal, messages, outbox
+from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.database import Tx
 
 ADA, BEN = Msisdn("2348020000000"), Msisdn("2347030000000")
@@ -443,39 +443,39 @@ def test_pages_of_handsets_together_hold_each_once(tx: Tx) -> None:
 def test_trimming_keeps_the_newest_messages(tx: Tx) -> None:
     for seq in range(1, 11):
         keep(tx, replace(MT, seq=seq))
-    messages.trim(tx, keep=3, oldest_ms=0)
+    retention.trim(tx, keep=3, oldest_ms=0)
     assert all_seqs(tx) == [8, 9, 10]
 
 
 def test_trimming_says_how_many_messages_went(tx: Tx) -> None:
     for seq in range(1, 11):
         keep(tx, replace(MT, seq=seq))
-    assert messages.trim(tx, keep=3, oldest_ms=0) == 7
+    assert retention.trim(tx, keep=3, oldest_ms=0) == 7
 
 
 def test_trimming_within_the_limits_removes_nothing(tx: Tx) -> None:
     for seq in range(1, 11):
         keep(tx, replace(MT, seq=seq))
-    messages.trim(tx, keep=10, oldest_ms=1_000)
+    retention.trim(tx, keep=10, oldest_ms=1_000)
     assert all_seqs(tx) == list(range(1, 11))
 
 
 def test_trimming_removes_what_is_too_old(tx: Tx) -> None:
     for seq in range(1, 6):
         keep(tx, replace(MT, seq=seq, at_ms=seq * 100))
-    messages.trim(tx, keep=100, oldest_ms=300)
+    retention.trim(tx, keep=100, oldest_ms=300)
     assert all_seqs(tx) == [3, 4, 5]
 
 
 def test_trimming_removes_everything_when_everything_is_too_old(tx: Tx) -> None:
     for seq in range(1, 6):
         keep(tx, replace(MT, seq=seq, at_ms=seq * 100))
-    messages.trim(tx, keep=100, oldest_ms=10_000)
+    retention.trim(tx, keep=100, oldest_ms=10_000)
     assert all_seqs(tx) == []
 
 
 def test_trimming_an_empty_store_is_no_mistake(tx: Tx) -> None:
-    assert messages.trim(tx, keep=10, oldest_ms=10_000) == 0
+    assert retention.trim(tx, keep=10, oldest_ms=10_000) == 0
 
 
 @pytest.mark.parametrize("state", sorted(OPEN_STATES))
@@ -491,7 +491,7 @@ def test_trimming_leaves_a_message_whose_webhook_delivery_is_open(
 ) -> None:
     keep_routed(tx, MO, state)
     keep(tx, replace(MT, seq=2, at_ms=9_000))
-    messages.trim(tx, **limits)
+    retention.trim(tx, **limits)
     assert all_seqs(tx) == [1, 2]
 
 
@@ -499,7 +499,7 @@ def test_trimming_leaves_a_message_whose_webhook_delivery_is_open(
 def test_trimming_removes_a_message_whose_webhook_delivery_has_ended(tx: Tx, state: DeliveryState) -> None:
     keep_routed(tx, MO, state)
     keep(tx, replace(MT, seq=2))
-    messages.trim(tx, keep=1, oldest_ms=0)
+    retention.trim(tx, keep=1, oldest_ms=0)
     assert all_seqs(tx) == [2]
 
 
@@ -507,21 +507,21 @@ def test_trimming_leaves_a_message_whose_redelivery_is_open(tx: Tx) -> None:
     keep_routed(tx, MO, DeliveryState.EXHAUSTED)
     outbox.insert(tx, replace(owe(tx, replace(MO, seq=2), DeliveryState.PENDING), seq=3, message_seq=1))
     keep(tx, replace(MT, seq=4))
-    messages.trim(tx, keep=1, oldest_ms=0)
+    retention.trim(tx, keep=1, oldest_ms=0)
     assert all_seqs(tx) == [1, 4]
 
 
 def test_trimming_leaves_a_message_that_waits_for_its_handset(tx: Tx) -> None:
     keep(tx, replace(MT, state=MessageState.ACCEPTED))
     keep(tx, replace(MT, seq=2))
-    messages.trim(tx, keep=1, oldest_ms=0)
+    retention.trim(tx, keep=1, oldest_ms=0)
     assert all_seqs(tx) == [1, 2]
 
 
 def test_trimming_removes_so_many_at_a_time_oldest_first(tx: Tx) -> None:
     for seq in range(1, 11):
         keep(tx, replace(MT, seq=seq))
-    messages.trim(tx, keep=2, oldest_ms=0, most=3)
+    retention.trim(tx, keep=2, oldest_ms=0, most=3)
     assert all_seqs(tx) == [4, 5, 6, 7, 8, 9, 10]
 
 
@@ -531,7 +531,7 @@ def test_trimming_is_not_held_up_by_messages_with_work_pending(tx: Tx) -> None:
     for seq in range(6, 11):
         keep(tx, replace(MT, seq=seq))
     for _ in range(3):
-        messages.trim(tx, keep=2, oldest_ms=0, most=2)
+        retention.trim(tx, keep=2, oldest_ms=0, most=2)
     assert all_seqs(tx) == [1, 2, 3, 4, 5, 9, 10]
 
 
@@ -540,7 +540,7 @@ def test_what_belongs_to_a_trimmed_message_goes_with_it(tx: Tx, table: str) -> N
     keep_routed(tx, MO, DeliveryState.DELIVERED)
     keep(tx, replace(MT, seq=2, msisdn=BEN))
     before = count(tx, table)
-    messages.trim(tx, keep=1, oldest_ms=0)
+    retention.trim(tx, keep=1, oldest_ms=0)
     assert count(tx, table) == before - 1
 
 
@@ -548,7 +548,7 @@ def test_what_belongs_to_a_trimmed_message_goes_with_it(tx: Tx, table: str) -> N
 def test_what_belongs_to_a_message_that_stays_stays(tx: Tx, table: str) -> None:
     keep(tx, MT)
     keep_routed(tx, replace(MO, seq=2), DeliveryState.DELIVERED)
-    messages.trim(tx, keep=1, oldest_ms=0)
+    retention.trim(tx, keep=1, oldest_ms=0)
     assert count(tx, table) == 1
 
 
@@ -556,22 +556,36 @@ def test_refused_calls_are_trimmed_by_their_own_count(tx: Tx) -> None:
     keep(tx, MT)
     for seq in range(2, 8):
         messages.insert_refusal(tx, refusal(seq), b"")
-    messages.trim(tx, keep=2, oldest_ms=0)
+    retention.trim(tx, keep=2, oldest_ms=0)
     assert seqs(messages.requests_page(tx, account="default")) == [7, 6, 1]
 
 
 def test_refused_calls_are_trimmed_by_their_age(tx: Tx) -> None:
     for seq in range(1, 5):
         messages.insert_refusal(tx, refusal(seq, at_ms=seq * 100), b"")
-    messages.trim(tx, keep=10, oldest_ms=300)
+    retention.trim(tx, keep=10, oldest_ms=300)
     assert seqs(messages.requests_page(tx, account="default")) == [4, 3]
 
 
 def test_the_journal_is_trimmed_too(tx: Tx) -> None:
     for _ in range(100):
         journal.record(tx, News.ATTEMPT_MADE, at_ms=0, account="default", subject=1)
-    messages.trim(tx, keep=5, oldest_ms=0)
+    retention.trim(tx, keep=5, oldest_ms=0)
     assert seqs(journal.after(tx, 0)) == list(range(81, 101))
+
+
+def test_what_is_kept_is_counted_right_whatever_went_before(tx: Tx) -> None:
+    for seq in range(1, 21):
+        keep(tx, replace(MT, seq=seq, account="one" if seq % 2 else "two"))
+    retention.trim(tx, keep=12, oldest_ms=0)
+    retention.forget(tx, "one")
+    for seq in range(21, 31):
+        keep(tx, replace(MT, seq=seq))
+    retention.trim(tx, keep=8, oldest_ms=0, most=3)
+
+    retention.trim(tx, keep=8, oldest_ms=0)
+
+    assert all_seqs(tx) == list(range(23, 31))
 
 
 # Forget ------------------------------------------------------------------------------------------------------------
@@ -594,12 +608,12 @@ def two_accounts(tx: Tx) -> Tx:
 @pytest.mark.parametrize("table", FORGOTTEN)
 def test_forgetting_an_account_leaves_the_other_alone(two_accounts: Tx, table: str) -> None:
     before = count(two_accounts, table)
-    messages.forget(two_accounts, "one")
+    retention.forget(two_accounts, "one")
     assert count(two_accounts, table) == before / 2
 
 
 def test_forgetting_an_account_leaves_nothing_under_its_name(two_accounts: Tx) -> None:
-    messages.forget(two_accounts, "one")
+    retention.forget(two_accounts, "one")
     named = [table for table in FORGOTTEN if table != "attempts"]
     left = {
         row[0] for table in named for row in two_accounts.execute(f"SELECT account FROM {table} WHERE account = 'one'")
@@ -609,11 +623,11 @@ def test_forgetting_an_account_leaves_nothing_under_its_name(two_accounts: Tx) -
 
 @pytest.mark.parametrize("table", FORGOTTEN)
 def test_forgetting_all_leaves_nothing(two_accounts: Tx, table: str) -> None:
-    messages.forget(two_accounts, None)
+    retention.forget(two_accounts, None)
     assert count(two_accounts, table) == 0
 
 
 def test_forgetting_keeps_the_accounts_themselves(two_accounts: Tx) -> None:
     two_accounts.execute("INSERT INTO accounts VALUES ('one', 'token', '{}', 0)")
-    messages.forget(two_accounts, None)
+    retention.forget(two_accounts, None)
     assert count(two_accounts, "accounts") == 1
