@@ -19,6 +19,12 @@ class News(StrEnum):
     DELIVERY_CANCELLED = "delivery_cancelled"  # subject: the webhook delivery
     HANDSET_CHANGED = "handset_changed"
     CONVERSATION_READ = "conversation_read"
+    FAULT_CHANGED = "fault_changed"  # subject: the fault, that was added, used up or removed
+    SCENARIO_CHANGED = "scenario_changed"  # one of the account's own was written or removed
+    RUN_STARTED = "run_started"  # subject: the scenario's run
+    RUN_MOVED = "run_moved"  # subject: the run, whose cursor or state changed
+    RUN_MISSED = "run_missed"  # subject: the run, that a message did not fit
+    RUN_ENDED = "run_ended"  # subject: the run
     ACCOUNT_CHANGED = "account_changed"
     ACCOUNT_REMOVED = "account_removed"
     CLOCK_CHANGED = "clock_changed"

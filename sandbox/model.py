@@ -2,7 +2,8 @@
 
 No behaviour beyond what a value says about itself, and no import of the project. Times are integer milliseconds since
 1970 in UTC and end in `_ms`. A thing's number (`seq`) is the number of the journal entry that announced it; its public
-identifier is that number behind a letter: `m12` a message, `r12` the request it came in, `w15` a webhook delivery.
+identifier is that number behind a letter: `m12` a message, `r12` the request it came in, `w15` a webhook delivery,
+`f17` a fault, `s18` a scenario's run.
 """
 
 from collections.abc import Mapping
@@ -202,7 +203,7 @@ class RecordedRequest:
     client: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    status_code: int
+    status_code: int  # 0: there was no answer
     answer: bytes
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
@@ -257,6 +258,8 @@ class TimerKind(StrEnum):
     WEBHOOK = "webhook"  # a webhook delivery's next scheduled attempt
     WEBHOOK_MANUAL = "webhook_manual"  # an attempt that somebody asked for
     ORIGINATE = "originate"  # a reply that was asked for with a delay
+    WINDOW = "window"  # the end of the time that a scenario's step gives the application
+    LATER = "later"  # a fault or a change of a handset that a scenario asked for with a delay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,3 +273,72 @@ class Timer:
     account: str
     subject: int  # the seq of what it is about
     data: str = ""  # JSON, for kinds that carry more than a subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texting:
+    """A text that a handset is to send. Without a `session_id` a reply carries the last MT's; `new` starts one."""
+
+    account: str
+    msisdn: Msisdn
+    text: str
+    shortcode: Shortcode | None = None  # None: the one that texted the handset last
+    session_id: str | None = None
+    new: bool = False
+    duplicates: int = 0  # how many times more the webhook comes, with the same bytes
+    hold_ms: int = 0  # how much later than the text the webhook comes, so that a later text may overtake it
+    msisdn_format: MsisdnFormat | None = None  # None: the account's
+    telco: str | None = None  # None: the handset's
+
+
+class FaultOn(StrEnum):
+    SENDSMS = "sendsms"  # a call to the gateway
+    WEBHOOK = "webhook"  # an attempt to post to client_url
+
+
+class Drop(StrEnum):
+    """Where a connection ends. The names say what the application can see, and what happened all the same."""
+
+    REFUSED = "refused"  # closed without an answer; nothing was accepted, or posted
+    ACCEPTED = "accepted"  # the message was accepted, or the webhook posted, but the answer is lost
+    BODY = "body"  # sendsms only: accepted, and the answer is cut off in the middle of its body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultEffect:
+    """What a fault does. At least one of these is set; a delay may go with any other."""
+
+    status: int | None = None  # answered instead: 400 to 599
+    body: str | None = None  # of that answer; None is the surface's own failure
+    delay_s: float = 0  # real seconds: the application's own clock is real
+    drop: Drop | None = None
+    hold: bool = False  # no answer until the fault is removed, the account is reset, or the client leaves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A failure that someone asked for: counted, and in the order in which calls come."""
+
+    seq: int
+    account: str
+    on: FaultOn
+    match: Mapping[str, object] = field(default_factory=dict)  # as matching.Match; empty matches every call
+    times: int | None = 1  # None: until it is removed
+    used: int = 0
+    effect: FaultEffect
+    run_seq: int | None = None  # the scenario's run that asked for it
+
+    @property
+    def id(self) -> str:
+        return f"f{self.seq}"
+
+    @property
+    def left(self) -> int | None:
+        return None if self.times is None else max(0, self.times - self.used)
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    FINISHED = "finished"  # every step was done
+    FAILED = "failed"  # a step's time passed, or what must not come came
+    STOPPED = "stopped"  # someone, or a reset, asked for it

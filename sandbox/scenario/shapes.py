@@ -1,0 +1,417 @@
+"""What may stand at one place of a scenario's file: shapes that read a node, or complain about it, and say the same as
+JSON Schema.
+
+They know words, lists and mappings; which keys a scenario has, and what they mean, is grammar.py's affair.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, NamedTuple, Protocol
+
+from sandbox.contract.numbers import NumberFault, parse_msisdn, parse_shortcode
+from sandbox.contract.problems import problem, quote
+from sandbox.contract.requests import unusable_character
+from sandbox.model import Shortcode
+from sandbox.scenario.steps import START
+
+MAX_PARTS = 1_000  # steps and rules together
+MAX_COMPLAINTS = 100
+MAX_LIST = 100  # texts of one reply, things of one kind that one rule does
+MAX_TIME_MS = 366 * 24 * 3600 * 1000
+
+NAME = "[A-Za-z_][A-Za-z0-9_]{0,63}"
+"""What a saved text may be called, as a regular expression."""
+
+Schema = dict[str, Any]
+
+_UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}  # in milliseconds, largest first
+_ANYTHING = ["string", "number", "boolean"]  # to other tools, a text without quotes may be any of these
+
+
+# Nodes -------------------------------------------------------------------------------------------------------------
+
+
+class ScalarNode(NamedTuple):
+    at: int  # index in the source, as everywhere here
+    end: int
+    text: str
+
+
+class ListNode(NamedTuple):
+    at: int
+    items: "Sequence[Node]"
+
+
+class MapNode(NamedTuple):
+    at: int
+    pairs: "Sequence[tuple[Node, Node]]"
+
+
+class Unread(NamedTuple):
+    """Something that was complained about already."""
+
+    at: int
+
+
+Node = ScalarNode | ListNode | MapNode | Unread
+
+
+def _what(node: Node) -> str:
+    match node:
+        case ScalarNode(text=""):
+            return "empty"
+        case ScalarNode(text=text):
+            return quote(text)
+        case ListNode():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+class Reading:
+    """One reading of a file: what was complained about so far, and what later parts have to know of earlier ones."""
+
+    __slots__ = ("_complaints", "begun", "parts", "required_states", "saved", "source", "states")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._complaints: list[tuple[int, str]] = []
+        self.parts = 0  # steps and rules so far
+        self.begun = False  # whether a step before has begun a conversation
+        self.saved: set[str] = set()
+        self.states = {START}
+        self.required_states: list[tuple[int, str]] = []
+
+    def complain(self, at: int, message: str) -> None:
+        self._complaints.append((at, message))
+
+    @property
+    def complaints(self) -> Sequence[tuple[int, str]]:
+        """(index in the source, what is wrong), in the order of the file; no more than anybody reads."""
+        found = sorted(self._complaints)
+        if len(found) > MAX_COMPLAINTS:
+            at, more = found[MAX_COMPLAINTS][0], len(found) - MAX_COMPLAINTS
+            found[MAX_COMPLAINTS:] = [(at, f"From here on there are {more} more complaints. Mend those above first.")]
+        return found
+
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """A question that may help; finding it is slow, and a file may hold 100,000 strange words."""
+        enough = len(self._complaints) >= MAX_COMPLAINTS
+        near = [] if enough else get_close_matches(word[:64], list(known), n=1)
+        return f"Did you mean {near[0]}?" if near else ""
+
+
+# Shapes ------------------------------------------------------------------------------------------------------------
+
+
+class Shape(Protocol):
+    """What may stand at one place of a file."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        """The value of `node`, which complaints call `name`; None after a complaint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A scalar. `convert` raises ValueError with a sentence that says what to write instead."""
+
+    convert: Callable[[str], Any]
+    schema: Schema
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        match node:
+            case ScalarNode(at=at, text=text):
+                if bad := unusable_character(text):
+                    reading.complain(at, f"{name} holds {bad}. Leave it out.")
+                    return None
+                try:
+                    return self.convert(text)
+                except ValueError as error:
+                    reading.complain(at, f"{name} is {_what(node)}. {error}")
+            case ListNode(at=at) | MapNode(at=at):
+                hint = "Write one value; a text that begins with { or [ goes into quotes."
+                reading.complain(at, f"{name} is {_what(node)}. {hint}")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A text that a handset sends. What it names in braces has to be saved before."""
+
+    word: Word
+
+    @property
+    def schema(self) -> Schema:
+        return self.word.schema
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        text = self.word.read(node, name, reading)
+        if text is not None and isinstance(node, ScalarNode):
+            for brace, at in _braces(node, reading.source):
+                if len(brace) == 1:
+                    hint = f"Write {brace * 2} for the character, or {{name}} for what was saved."
+                    reading.complain(at, f"A single {brace} means nothing. {hint}")
+                elif brace[1:-1] not in reading.saved:
+                    hint = "To save a group of a pattern, write save: {name: 1} into an expect or a when before."
+                    near = reading.nearest(brace[1:-1], reading.saved)
+                    reading.complain(at, f"Nothing before saves {quote(brace)[1:-1]}. {near or hint}")
+        return text
+
+
+_BRACES = re.compile(r"\{\{|\}\}|\{\w+\}|[{}]")  # as the engine reads them, and single ones, which it would leave
+
+
+def _braces(node: ScalarNode, source: str) -> Iterator[tuple[str, int]]:
+    """Names in braces and single braces, and where they are written; the text's start, if escapes hide that."""
+    said = _BRACES.findall(node.text)
+    written = list(_BRACES.finditer(source, node.at, node.end))
+    plain = said == [each[0] for each in written]
+    for index, brace in enumerate(said):
+        if brace not in ("{{", "}}"):
+            yield brace, written[index].start() if plain else node.at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """One or more of a kind: a list, or one without a list around it."""
+
+    shape: Shape
+
+    @property
+    def schema(self) -> Schema:
+        listed = {"type": "array", "items": self.shape.schema, "minItems": 1, "maxItems": MAX_LIST}
+        return {"anyOf": [self.shape.schema, listed]}
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        if not isinstance(node, ListNode):
+            value = self.shape.read(node, name, reading)
+            return None if value is None else (value,)
+        if not node.items:
+            reading.complain(node.at, f"{name} is an empty list. Write what belongs there.")
+        elif len(node.items) > MAX_LIST:
+            message = f"{name} has more than {MAX_LIST} entries. Leave out what begins here."
+            reading.complain(node.items[MAX_LIST].at, message)
+        found = [self.shape.read(each, name, reading) for each in node.items[:MAX_LIST]]
+        return tuple(each for each in found if each is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The steps or the rules of a file."""
+
+    shape: Shape
+    noun: str
+
+    @property
+    def schema(self) -> Schema:
+        return {"type": "array", "items": self.shape.schema, "maxItems": MAX_PARTS}
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        if not isinstance(node, ListNode):
+            if not isinstance(node, Unread):
+                hint = f"Begin each {self.noun} on a line of its own, with a hyphen and a space."
+                reading.complain(node.at, f"{name} is {_what(node)}, no list. {hint}")
+            return None
+        found = []
+        for each in node.items:
+            reading.parts += 1
+            if reading.parts > MAX_PARTS:
+                message = f"These are more than {MAX_PARTS} steps and rules. Leave out what begins here."
+                reading.complain(each.at, message)
+                break
+            found.append(self.shape.read(each, self.noun, reading))
+        return tuple(each for each in found if each is not None)
+
+
+class Got(NamedTuple):
+    """What a mapping says, by key and in the order of the file: where keys and values begin, and the good values."""
+
+    at: int
+    keys: Mapping[str, int]
+    where: Mapping[str, int]
+    values: Mapping[str, Any]
+    strange: Sequence[str]  # keys that it may not have: something else may be missing because of one
+
+    def __call__(self, key: str, otherwise: Any = None) -> Any:
+        return self.values.get(key, otherwise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A mapping of known keys. `build` makes a noun of it, and complains about what is wrong between its values."""
+
+    build: Callable[[Got, Reading], Any]
+    keys: Mapping[str, tuple[Shape, str]]  # what may stand there, and what for; read in this order
+    example: str
+    required: Sequence[str] = ()
+    more: Schema = field(default_factory=dict)  # of the schema
+
+    @property
+    def schema(self) -> Schema:
+        keys = {key: {**shape.schema, "description": meaning} for key, (shape, meaning) in self.keys.items()}
+        made: Schema = {"type": "object", "properties": keys, "additionalProperties": False, **self.more}
+        return {**made, "required": list(self.required)} if self.required else made
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        if not isinstance(node, MapNode):
+            if not isinstance(node, Unread):
+                reading.complain(node.at, f"{name} is {_what(node)}. Write it like this: {self.example}")
+            return None
+        keys, nodes, strange = _by_key(node, name, reading, self.keys)
+        for key in self.required:
+            if key not in nodes and not get_close_matches(key, strange[:20]):
+                reading.complain(node.at, f"{name} has no {key}. Write it like this: {self.example}")
+        values = {key: shape.read(nodes[key], key, reading) for key, (shape, _) in self.keys.items() if key in nodes}
+        good = {key: values[key] for key in nodes if values[key] is not None}
+        where = {key: each.at for key, each in nodes.items()}
+        return self.build(Got(node.at, keys, where, good, strange), reading)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A mapping of free names: name -> (value, where it is written)."""
+
+    word: Word
+    example: str
+
+    @property
+    def schema(self) -> Schema:
+        values = self.word.schema
+        return {"type": "object", "propertyNames": {"pattern": f"^{NAME}$"}, "additionalProperties": values}
+
+    def read(self, node: Node, name: str, reading: Reading) -> Any:
+        if not isinstance(node, MapNode):
+            if not isinstance(node, Unread):
+                reading.complain(node.at, f"{name} is {_what(node)}. Write it like this: {self.example}")
+            return None
+        keys, nodes, _ = _by_key(node, name, reading, None)
+        found = {}
+        for key, each in nodes.items():
+            value = self.word.read(each, quote(key)[1:-1], reading)
+            if not re.fullmatch(NAME, key):
+                hint = "Use letters, digits and underscores, at most 64, and no digit first."
+                reading.complain(keys[key], f"{quote(key)} is no name. {hint}")
+            elif value is not None:
+                found[key] = (value, each.at)
+        return found
+
+
+def _by_key(
+    node: MapNode, name: str, reading: Reading, known: Iterable[str] | None
+) -> tuple[dict[str, int], dict[str, Node], list[str]]:
+    """Where a mapping's keys begin, their values, and the keys that it may not have; `known` None: it may any."""
+    keys: dict[str, int] = {}
+    nodes: dict[str, Node] = {}
+    strange: list[str] = []
+    for key, value in node.pairs:
+        match key:
+            case ListNode(at=at) | MapNode(at=at):
+                reading.complain(at, f"A key of {name} is {_what(key)}. Write one word before the colon.")
+                strange.append("")
+            case ScalarNode(at=at, text="<<"):
+                reading.complain(at, "This would merge another mapping in. Write its keys here instead.")
+                strange.append("<<")
+            case ScalarNode(at=at, text=text) if text in keys:
+                reading.complain(at, f"{name} has {quote(text)[1:-1]} twice. Keep one of them.")
+            case ScalarNode(at=at, text=text) if known is not None and text not in known:
+                near = reading.nearest(text, known) or f"Its keys are: {', '.join(known)}."
+                reading.complain(at, f"{name} has no key {quote(text)}. {near}")
+                strange.append(text[:64])
+            case ScalarNode(at=at, text=text):
+                keys[text], nodes[text] = at, value
+    return keys, nodes, strange
+
+
+# Words -------------------------------------------------------------------------------------------------------------
+
+
+def free(most: int) -> Word:
+    """Any text of so many characters."""
+
+    def convert(text: str) -> str:
+        if 0 < len(text) <= most:
+            return text
+        raise ValueError(f"Write 1 to {most} characters; these are {len(text)}.")
+
+    return Word(convert, {"type": _ANYTHING, "minLength": 1, "maxLength": most})
+
+
+def fitting(pattern: str, wanted: str, *types: str) -> Word:
+    """A text that a regular expression fits; other tools may take it for one of `types`."""
+
+    def convert(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        raise ValueError(wanted)
+
+    return Word(convert, {"type": ["string", *types], "pattern": f"^(?:{pattern})$"})
+
+
+def choice(choices: Iterable[str], *typed: object) -> Word:
+    """One of a few words; other tools may take one for one of `typed`."""
+    members = {str(each): each for each in choices}
+
+    def convert(text: str) -> str:
+        if text in members:
+            return members[text]
+        raise ValueError(f"Write one of: {', '.join(members)}.")
+
+    return Word(convert, {"enum": [*members, *typed]})
+
+
+def whole(least: int, most: int, pattern: str) -> Word:
+    """A whole number; `pattern` says the same as the bounds."""
+
+    def convert(text: str) -> int:
+        if re.fullmatch(pattern, text):
+            return int(text)
+        raise ValueError(f"Write a whole number from {least} to {most}.")
+
+    bounds = {"minimum": least, "maximum": most}
+    return Word(convert, {"type": ["string", "integer"], "pattern": f"^(?:{pattern})$", **bounds})
+
+
+def duration(least_ms: int = 0, most_ms: int = MAX_TIME_MS) -> Word:
+    """A time with its unit, in milliseconds."""
+
+    def convert(text: str) -> int:
+        found = re.fullmatch(r"([0-9]{1,9})(ms|[smhd])", text)
+        ms = int(found[1]) * _UNITS[found[2]] if found else -1
+        if least_ms <= ms <= most_ms:
+            return ms
+        raise ValueError(f"Write a time from {span(least_ms)} to {span(most_ms)}: 500ms, 5s, 2m, 2h or 1d.")
+
+    more_than_nothing = "(?=.*[1-9])" if least_ms else ""
+    return Word(convert, {"type": "string", "pattern": f"^{more_than_nothing}[0-9]{{1,9}}(?:ms|[smhd])$"})
+
+
+def span(ms: int) -> str:
+    """A time as a file says it, in the largest unit that is exact."""
+    unit = next(unit for unit, size in _UNITS.items() if ms % size == 0) if ms else "s"
+    return f"{ms // _UNITS[unit]}{unit}"
+
+
+def _msisdn_or_any(text: str) -> str:
+    number = text if text == "any" else parse_msisdn(text)
+    if isinstance(number, NumberFault):
+        raise ValueError(f"{problem(number, 'to', value='', length=0).hint} Or write any.")
+    return number
+
+
+def _shortcode(text: str) -> Shortcode:
+    number = parse_shortcode(text)
+    if isinstance(number, NumberFault):
+        raise ValueError("Write the application's shortcode, which has 3 to 15 digits.")
+    return number
+
+
+MSISDN_OR_ANY = Word(
+    _msisdn_or_any,
+    {"type": ["string", "integer"], "pattern": r"^(?:any|(?:\+|00)?[1-9][0-9]{6,14})$", "minimum": 10**6},
+)
+SHORTCODE = Word(_shortcode, {"type": ["string", "integer"], "pattern": "^[0-9]{3,15}$", "minimum": 100})
