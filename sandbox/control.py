@@ -8,19 +8,35 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sandbox.bus import Bus, Subscription
-from sandbox.clock import Clock
+from sandbox.clock import LAST_MS, Clock
 from sandbox.errors import Conflict, Invalid, NotFound, StorageError
 from sandbox.events import Entry, News
-from sandbox.model import Account, Message, Msisdn, Shortcode, WebhookDelivery
-from sandbox.network import Network, Texting
+from sandbox.model import (
+    Account,
+    Fault,
+    Message,
+    Msisdn,
+    Shortcode,
+    Texting,
+    WebhookDelivery,
+)
+from sandbox.network import Network
+from sandbox.scenario.steps import MakeFault
 from sandbox.scheduler import Scheduler
+from sandbox.stage import Stage
 from sandbox.store import accounts as stored_accounts
-from sandbox.store import journal, messages, outbox
+from sandbox.store import faults as stored_faults
+from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Queries, Tx
+from sandbox.store.faults import Faults
 from sandbox.webhooks import dispatcher
+
+if TYPE_CHECKING:
+    from sandbox.store.transfer import Import
 
 DEFAULT_WAIT_S = 30.0
 
@@ -43,6 +59,8 @@ class Control:
         database: Database,
         clock: Clock,
         accounts: Directory,
+        faults: Faults,
+        stage: Stage,
         scheduler: Scheduler,
         network: Network,
         bus: Bus,
@@ -50,6 +68,8 @@ class Control:
         self._database = database
         self._clock = clock
         self._accounts = accounts
+        self._faults = faults
+        self._stage = stage
         self._scheduler = scheduler
         self._network = network
         self._bus = bus
@@ -182,14 +202,17 @@ class Control:
                 raise
 
     def _remove_account(self, name: str, tx: Tx) -> None:
-        messages.forget(tx, name)
+        retention.forget(tx, name)
+        stored_faults.forget(tx, self._faults, name)
+        self._stage.forget(tx, name, removed=True)
         stored_accounts.remove(tx, name)
         journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:
-        """Forget messages, requests, handsets, webhook deliveries and timers, of one account or of all.
+        """Forget messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
+        or of all.
 
-        With everything forgotten, the clock goes back to the system's time.
+        Calls that a fault holds are let go. With everything forgotten, the clock goes back to the system's time.
         """
         if account is not None and self._accounts.get(account) is None:
             raise NotFound(f"There is no account {account}.")
@@ -199,8 +222,48 @@ class Control:
         await self._database.write(partial(self._reset, account))
 
     def _reset(self, account: str | None, tx: Tx) -> None:
-        messages.forget(tx, account)
+        retention.forget(tx, account)
+        stored_faults.forget(tx, self._faults, account)
+        self._stage.forget(tx, account)
         journal.record(tx, News.RESET, at_ms=self._clock.now_ms(), account=account)
+
+    # Faults
+
+    async def add_fault(self, account: str, wanted: MakeFault) -> Fault:
+        """Let calls of an account fail from now on, as `scenario.asking.fault_from` reads it.
+
+        Raises NotFound, or Conflict if the account has too many faults.
+        """
+        return await self._database.write(partial(self._add_fault, account, wanted))
+
+    def _add_fault(self, account: str, wanted: MakeFault, tx: Tx) -> Fault:
+        if self._accounts.get(account) is None:
+            raise NotFound(f"There is no account {account}.")
+        return stored_faults.add(tx, self._faults, account, wanted, at_ms=self._clock.now_ms())
+
+    async def remove_fault(self, seq: int | None, account: str) -> int:
+        """Remove a fault of the account, or all of them; calls that they hold are let go. Returns how many went.
+
+        Raises NotFound if the account has no such fault.
+        """
+        removed = await self._database.write(partial(self._remove_fault, seq, account))
+        if seq is not None and not removed:
+            raise NotFound(f"There is no fault f{seq} in the account {account}.")
+        return removed
+
+    def _remove_fault(self, seq: int | None, account: str, tx: Tx) -> int:
+        return stored_faults.remove(tx, self._faults, account, seq, at_ms=self._clock.now_ms())
+
+    # Files
+
+    async def take_in(self, account: str, found: "Import") -> None:
+        """Write down what an exported file says, under an account. Raises NotFound if that is gone."""
+        from sandbox.store import transfer  # which a start can do without
+
+        for batch in found.batches():
+            await self._database.write(
+                partial(transfer.write, account=account, batch=batch, at_ms=self._clock.now_ms())
+            )
 
     # Time
 
@@ -213,7 +276,12 @@ class Control:
         await self._clock_changed()
 
     async def advance(self, by_ms: int) -> int:
-        """Move the clock on and return after everything that came due has run to its end."""
+        """Move the clock on and return after everything that came due has run to its end.
+
+        Raises Conflict if that were beyond the year 9999.
+        """
+        if self._clock.now_ms() + by_ms > LAST_MS:
+            raise Conflict("The clock would go beyond the year 9999. A reset of everything sets it back.")
         moments = await self._scheduler.advance(by_ms)
         await self._clock_changed()
         return moments

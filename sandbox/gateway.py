@@ -7,7 +7,7 @@ refused is recorded as carefully as what is accepted.
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from sandbox.clock import Clock, to_iso
 from sandbox.config import mask
@@ -19,11 +19,24 @@ from sandbox.contract.requests import SendSms, parse
 from sandbox.contract.text import measure
 from sandbox.errors import StorageError
 from sandbox.events import News
-from sandbox.model import Account, Problem, RecordedRequest
+from sandbox.model import (
+    Account,
+    Direction,
+    Drop,
+    FaultEffect,
+    FaultOn,
+    Message,
+    MessageState,
+    Problem,
+    RecordedRequest,
+)
 from sandbox.network import Keeping, new_session_id, trim_now_and_then
+from sandbox.stage import Stage
+from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Tx
+from sandbox.store.faults import Faults, Use
 
 log = logging.getLogger(__name__)
 
@@ -46,22 +59,36 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the gateway says. `request_id` names the record that explains it; None if nothing could be recorded."""
+    """What the gateway says. `request_id` names the record that explains it; None if nothing could be recorded.
+
+    `use` is the fault that says how the answer goes out, if it does. A `status_code` of 0 is no answer.
+    """
 
     status_code: int
     body: bytes
     request_id: str | None
+    use: Use | None = None
 
 
 class Gateway:
     """The two-way SMS gateway of all accounts."""
 
     def __init__(
-        self, database: Database, clock: Clock, accounts: Directory, *, keeping: Keeping, max_text: int
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: Directory,
+        faults: Faults,
+        stage: Stage,
+        *,
+        keeping: Keeping,
+        max_text: int,
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
+        self._faults = faults
+        self._stage = stage
         self._keeping = keeping
         self._max_text = max_text
 
@@ -69,6 +96,10 @@ class Gateway:
         """Accept or refuse a call. The answer is given after its record is durable."""
         account, judged = self._judge(call)
         try:
+            if account is not None and account.name in self._faults.sendsms:
+                use = self._use(call, account, judged)
+                if use is not None:
+                    return await self._database.write(partial(self._strike, call, account, judged, use))
             if isinstance(judged, SendSms) and account is not None:
                 return await self._database.write(partial(self._accept, call, account, judged))
             assert not isinstance(judged, SendSms)
@@ -132,6 +163,8 @@ class Gateway:
             measured,
             messages.Submission(call.client, _kept(call.headers), call.body, body),
         )
+        if self._stage.playing(account.name):
+            self._stage.accepted(tx, seq)
         trim_now_and_then(tx, seq, now_ms, self._keeping)
         return Answer(status_code=200, body=body, request_id=f"r{seq}")
 
@@ -140,10 +173,49 @@ class Gateway:
         last = messages.last_session(tx, account=account.name, msisdn=sms.msisdn, shortcode=sms.shortcode)
         return last[1] if last else new_session_id(seq, now_ms)
 
-    def _refuse(self, call: Call, account: Account | None, problems: Sequence[Problem], tx: Tx) -> Answer:
+    def _use(self, call: Call, account: Account, judged: SendSms | Sequence[Problem]) -> Use | None:
+        """The account's fault that this call fits, counted: one with a match fits only a message that would be
+        accepted, one without every POST to the gateway's path."""
+        if call.path != PATH or call.method != "POST":
+            return None
+        sms = judged if isinstance(judged, SendSms) else None
+        return self._faults.take(
+            FaultOn.SENDSMS, account.name, lambda: None if sms is None else _message(account, sms, self._clock.now_ms())
+        )
+
+    def _strike(self, call: Call, account: Account, judged: SendSms | Sequence[Problem], use: Use, tx: Tx) -> Answer:
+        """Record a call that a fault strikes, and the use of the fault. What it does to the connection, and how much
+        later, is left to the door: a message is there at once, even while its answer is kept back."""
+        if self._accounts.get(account.name) is None:  # it was removed in the meantime
+            return self._refuse(call, None, [problem("unknown_token", masked=mask(account.token))], tx)
+        effect = use.fault.effect
+        told = stored_faults.asked(use.fault, _in_words(effect))
+        if effect.status is not None:
+            body = payloads.failure(effect.status, [told]) if effect.body is None else effect.body.encode()
+            answer = self._refuse(call, account, [told], tx, instead=(effect.status, body))
+        elif effect.hold or effect.drop is Drop.REFUSED:
+            answer = self._refuse(call, account, [told], tx, instead=(0, b""))
+        elif isinstance(judged, SendSms):
+            answer = self._accept(call, account, judged._replace(warnings=(*judged.warnings, told.message)), tx)
+        else:
+            answer = self._refuse(call, account, judged, tx, besides=[told])
+        stored_faults.count(tx, use.fault, self._clock.now_ms())
+        return answer._replace(use=use)
+
+    def _refuse(
+        self,
+        call: Call,
+        account: Account | None,
+        problems: Sequence[Problem],
+        tx: Tx,
+        *,
+        instead: tuple[int, bytes] | None = None,
+        besides: Sequence[Problem] = (),
+    ) -> Answer:
+        """Record a refusal. `instead` is answered instead of the problems; `besides` is recorded and not answered."""
         now_ms = self._clock.now_ms()
         status_code = status_of(problems[0].code)
-        body = payloads.failure(status_code, problems)
+        status_code, body = instead or (status_code, payloads.failure(status_code, problems))
         name = account.name if account else None
         seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=now_ms, account=name)
         refused = RecordedRequest(
@@ -157,12 +229,53 @@ class Gateway:
             body=call.body,
             status_code=status_code,
             answer=body,
-            problems=tuple(problems),
+            problems=(*problems, *besides),
             warnings=(),
         )
         messages.insert_refusal(tx, refused, _kept(call.headers))
         trim_now_and_then(tx, seq, now_ms, self._keeping)
         return Answer(status_code=status_code, body=body, request_id=f"r{seq}")
+
+
+def _message(account: Account, sms: SendSms, now_ms: int) -> Message:
+    """A message as it will be, for those who want to know before it is accepted."""
+    measured = measure(sms.text)
+    return Message(
+        seq=0,
+        account=account.name,
+        direction=Direction.MT,
+        msisdn=sms.msisdn,
+        shortcode=sms.shortcode,
+        text=sms.text,
+        session_id=sms.session_id or "",
+        ref_id=sms.ref_id,
+        sent_date=sms.sent_date or "",
+        at_ms=now_ms,
+        telco=telco_of(sms.msisdn),
+        encoding=measured.encoding,
+        segments=measured.segments,
+        state=MessageState.ACCEPTED,
+    )
+
+
+def _in_words(effect: FaultEffect) -> str:
+    """What a fault does to a call."""
+    after = f" after {effect.delay_s:g} s" if effect.delay_s else ""
+    if effect.hold:
+        return "the call is held without an answer"
+    if effect.status is not None:
+        return f"{effect.status} is answered{after}"
+    match effect.drop:
+        case None:
+            return f"the answer comes{after}"
+        case Drop.REFUSED:
+            return f"the connection is closed{after} without an answer"
+        case Drop.ACCEPTED:
+            return f"the connection is closed{after}, and the answer is lost"
+        case Drop.BODY:
+            return f"the answer is cut off in the middle of its body{after}"
+        case _:
+            assert_never(effect.drop)
 
 
 def _is_json(content_types: Sequence[str]) -> bool:

@@ -4,14 +4,12 @@ A reply typed in the browser, one asked for by the control API and a scripted on
 gateway's tokens and HTTP answers are no business of the network's.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from sandbox.clock import Clock, to_iso
 from sandbox.contract import payloads
-from sandbox.contract.numbers import telco_of
 from sandbox.contract.text import measure
 from sandbox.errors import Busy, Conflict, NotFound
 from sandbox.events import News
@@ -22,21 +20,19 @@ from sandbox.model import (
     HandsetState,
     Message,
     MessageState,
-    Msisdn,
     Shortcode,
+    Texting,
     Timer,
-    TimerKind,
     WebhookDelivery,
 )
-from sandbox.store import journal, messages, outbox
+from sandbox.stage import Stage
+from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Queries, Tx
 from sandbox.webhooks import dispatcher
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TRIM_EVERY = 127  # entries of the journal; a prime, so that no regular pattern of entries steps over it for ever
-
-LANE = "network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +41,6 @@ class Keeping:
 
     messages: int = 10_000
     age_s: int = 7 * 24 * 3600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Texting:
-    """A text that a handset is to send. Without a `session_id` a reply carries the last MT's; `new` starts one."""
-
-    account: str
-    msisdn: Msisdn
-    text: str
-    shortcode: Shortcode | None = None  # None: the one that texted the handset last
-    session_id: str | None = None
-    new: bool = False
-
-
-def handset_of(db: Queries, account: str, msisdn: Msisdn) -> Handset:
-    """The handset as it stands: what somebody set, else switched on and with the telco of its number range."""
-    known = messages.handset(db, account, msisdn)
-    if known is None:
-        return Handset(account=account, msisdn=msisdn, telco=telco_of(msisdn))
-    label, telco, state = known
-    return Handset(account=account, msisdn=msisdn, label=label, telco=telco, state=state)
 
 
 def new_session_id(seq: int, at_ms: int) -> str:
@@ -86,18 +61,19 @@ def _base36(number: int) -> str:
 def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: Keeping) -> None:
     """Every so many entries, remove what is beyond the limits, in the transaction that is under way anyway."""
     if seq % _TRIM_EVERY == 0:
-        messages.trim(tx, keep=keeping.messages, oldest_ms=at_ms - keeping.age_s * 1000)
+        retention.trim(tx, keep=keeping.messages, oldest_ms=at_ms - keeping.age_s * 1000)
 
 
 class Network:
     """The handsets of all accounts."""
 
     def __init__(
-        self, database: Database, clock: Clock, accounts: Directory, *, keeping: Keeping, backlog: int
+        self, database: Database, clock: Clock, accounts: Directory, stage: Stage, *, keeping: Keeping, backlog: int
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
+        self._stage = stage
         self._keeping = keeping
         self._backlog = backlog
 
@@ -111,45 +87,32 @@ class Network:
     async def originate_later(self, texting: Texting, delay_ms: int) -> int:
         """Send a text from a handset after a delay. Returns the moment in `_ms`."""
         due_ms = self._clock.now_ms() + delay_ms
-        data = json.dumps(
-            [texting.msisdn, texting.text, texting.shortcode, texting.session_id, texting.new], ensure_ascii=True
-        )
-        await self._database.write(partial(self._plan, texting, due_ms, data))
+        await self._database.write(partial(self._plan, texting, due_ms))
         return due_ms
 
-    def _plan(self, texting: Texting, due_ms: int, data: str, tx: Tx) -> None:
+    def _plan(self, texting: Texting, due_ms: int, tx: Tx) -> None:
         self._require(tx, texting)
-        outbox.set_timer(
-            tx, due_ms=due_ms, kind=TimerKind.ORIGINATE, lane=LANE, account=texting.account, subject=0, data=data
-        )
+        outbox.set_texting(tx, texting, due_ms=due_ms)
 
     def due(self, tx: Tx, timer: Timer) -> None:
         """A planned text is due."""
-        msisdn, text, shortcode, session_id, new = json.loads(timer.data)
-        texting = Texting(
-            account=timer.account, msisdn=msisdn, text=text, shortcode=shortcode, session_id=session_id, new=new
-        )
+        texting = outbox.texting_of(timer)
         try:
-            self._originate(texting, tx)
+            message, _ = self._originate(texting, tx)
         except (NotFound, Conflict):  # the account or the handset is gone or off meanwhile: a text that nobody sends
             return
         except Busy:  # never a silent drop: the same text is due again when the backlog may have room
-            outbox.set_timer(
-                tx,
-                due_ms=self._clock.now_ms() + 1000,
-                kind=timer.kind,
-                lane=timer.lane,
-                account=timer.account,
-                subject=timer.subject,
-                data=timer.data,
-            )
+            outbox.set_texting(tx, texting, due_ms=self._clock.now_ms() + 1000, subject=timer.subject)
+        else:
+            if timer.subject:
+                self._stage.originated(tx, timer.subject, message)
 
     def _require(self, db: Queries, texting: Texting) -> tuple[Account, Handset, Shortcode, str | None, str | None]:
         """Everything an MO message needs to exist: account, handset, shortcode, session_id and ref_id to carry."""
         account = self._accounts.get(texting.account)
         if account is None:
             raise NotFound(f"There is no account {texting.account}.")
-        handset = handset_of(db, account.name, texting.msisdn)
+        handset = messages.handset_of(db, account.name, texting.msisdn)
         if handset.state is HandsetState.OFF:
             raise Conflict(f"The handset {handset.msisdn} is off. Switch it on first.")
         if outbox.backlog_reached(db, self._backlog):
@@ -185,7 +148,7 @@ class Network:
             ref_id=(ref_id or f"m{seq}") if account.revision == "2025" else None,
             sent_date=to_iso(now_ms),
             at_ms=now_ms,
-            telco=handset.telco,
+            telco=texting.telco or handset.telco,
             encoding=measured.encoding,
             segments=measured.segments,
             state=MessageState.UNROUTED if url is None else MessageState.ROUTED,
@@ -205,31 +168,14 @@ class Network:
             sent_date=message.sent_date,
             ref_id=message.ref_id or "",
             revision=account.revision,
-            form=account.msisdn_format,
+            form=texting.msisdn_format or account.msisdn_format,
             turn=turn,
         )
-        delivery = dispatcher.owe(tx, message, seq=seq, url=url, body=body, at_ms=now_ms)
+        delivery = dispatcher.owe(tx, message, seq=seq, url=url, body=body, at_ms=now_ms, hold_ms=texting.hold_ms)
+        for _ in range(texting.duplicates):
+            dispatcher.duplicate(tx, delivery, message, now_ms)
         return replace(message, state=delivery.state), delivery
 
     async def change_handset(self, handset: Handset) -> Sequence[int]:
         """Set a handset's label, telco and state. Switched on, it gets what waited for it; returns those numbers."""
-        return await self._database.write(partial(self._change, handset))
-
-    def _change(self, handset: Handset, tx: Tx) -> Sequence[int]:
-        now_ms = self._clock.now_ms()
-        messages.put_handset(tx, handset)
-        journal.record(tx, News.HANDSET_CHANGED, at_ms=now_ms, account=handset.account, msisdn=handset.msisdn)
-        if handset.state is HandsetState.OFF:
-            return ()
-        arrived = messages.waiting(tx, handset.account, handset.msisdn)
-        for seq in arrived:
-            messages.set_arrived(tx, seq)
-            journal.record(
-                tx,
-                News.MESSAGE_ARRIVED,
-                at_ms=now_ms,
-                account=handset.account,
-                subject=seq,
-                msisdn=handset.msisdn,
-            )
-        return arrived
+        return await self._database.write(partial(self._stage.change_handset, handset=handset))

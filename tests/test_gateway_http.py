@@ -22,8 +22,10 @@ from sandbox.contract.problems import CATALOGUE, status_of
 from sandbox.gateway import Call, Gateway
 from sandbox.model import Shortcode
 from sandbox.network import Keeping
+from sandbox.stage import Stage
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database
+from sandbox.store.faults import Faults
 
 if TYPE_CHECKING:
     from tests.conftest import Bench, Reply, Running
@@ -236,7 +238,7 @@ def send_wrong(bench: "Bench", wrong: Wrong) -> "Reply":
 
 
 def test_every_code_of_the_catalogue_is_met_by_a_test() -> None:
-    elsewhere = {"storage"}  # what is wrong with the sandbox, not with the call
+    elsewhere = {"storage", "fault"}  # what is wrong with the sandbox or was asked for, not with the call
     assert {*WRONG, *elsewhere} == CATALOGUE.keys()
 
 
@@ -565,7 +567,9 @@ def test_a_message_that_cannot_be_stored_is_answered_503_and_not_200() -> None:
         database.open()
         await database.close()
         account = replace(DEFAULT_ACCOUNT, shortcodes=(Shortcode("48974"),))
-        gateway = Gateway(database, Clock.virtual(), Directory([account]), keeping=Keeping(), max_text=1600)
+        clock, accounts, faults = Clock.virtual(), Directory([account]), Faults()
+        stage = Stage(database, clock, accounts, faults)
+        gateway = Gateway(database, clock, accounts, faults, stage, keeping=Keeping(), max_text=1600)
         headers = [(b"authorization", b"Bearer sandbox-token"), (b"content-type", b"application/json")]
         answer = await gateway.submit(Call(method="POST", path=PATH, client="", headers=headers, body=EXAMPLE))
         return answer.status_code, answer.body, answer.request_id

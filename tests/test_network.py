@@ -28,9 +28,10 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
+    Texting,
     WebhookDelivery,
 )
-from sandbox.network import Keeping, Texting, new_session_id, trim_now_and_then
+from sandbox.network import Keeping, new_session_id, trim_now_and_then
 from sandbox.store import messages, outbox
 from sandbox.store.database import Tx
 from sandbox.web.house import House
@@ -575,7 +576,7 @@ async def test_the_limit_is_the_number_of_what_waits() -> None:
 
 def test_no_regular_pattern_of_entries_escapes_the_trimming(monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed: list[int] = []
-    monkeypatch.setattr("sandbox.network.messages.trim", lambda *_, **__: trimmed.append(1))
+    monkeypatch.setattr("sandbox.network.retention.trim", lambda *_, **__: trimmed.append(1))
     tx = cast(Tx, None)
     escaped: list[tuple[int, int]] = []
     for period in range(1, 65):

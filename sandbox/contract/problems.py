@@ -83,6 +83,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "sent_date is {value}, which is not a moment in time.",
         'Send ISO 8601 with a time zone, in UTC with microseconds: "2024-01-02T23:50:37.000000Z".',
     ),
+    "fault": (
+        503,  # unless the fault names another
+        "The fault {fault} asked for this, {count}: {effect}.",
+        "Nothing is wrong with the call. Remove {fault}, or let it be used up, and the gateway answers as usual.",
+    ),
     "storage": (503, "The message could not be stored: {reason}", "Nothing was recorded; send it again."),
 }
 

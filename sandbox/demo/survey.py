@@ -5,8 +5,10 @@ sandbox. `serve --demo` runs it and names its `/sms` as `client_url`.
 """
 
 import json
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from starlette.applications import Starlette
@@ -14,6 +16,8 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+log = logging.getLogger(__name__)
 
 KEYWORD = "CINEMA"
 QUESTIONS = (
@@ -87,8 +91,14 @@ def build(*, base_url: str, token: str) -> Starlette:
             json.dumps(body).encode(),
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
-        with opener.open(request, timeout=10) as response:
-            response.read()
+        try:
+            with opener.open(request, timeout=10) as response:
+                response.read()
+        except HTTPError as error:  # "anything but 200 is a failure": print status and text, and go on
+            with error:
+                log.warning("The gateway answered %s: %s", error.code, error.read(500).decode("utf-8", "replace"))
+        except OSError as error:
+            log.warning("The gateway cannot be reached: %s", error)
 
     async def sms(request: HttpRequest) -> JSONResponse:
         """9bits posts a reply here; the answer has to be JSON, and the next question goes out after it."""

@@ -74,7 +74,7 @@ class Tx:
     transaction that fails are lost, which hurts nobody.
     """
 
-    __slots__ = ("_connection", "_rows", "due", "news", "number")
+    __slots__ = ("_connection", "_rows", "due", "news", "number", "then")
 
     def __init__(self, connection: sqlite3.Connection, number: Callable[[], int]) -> None:
         self._connection = connection
@@ -82,6 +82,7 @@ class Tx:
         self.number = number
         self.news: list[Entry] = []
         self.due: list[Due] = []
+        self.then: list[Callable[[], None]] = []  # called in the event loop after the commit, before anyone goes on
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         if self._rows:
@@ -314,6 +315,8 @@ class Database:
     def _announce(self, group: Iterable[_Job], done: Iterable[Tx]) -> None:
         try:
             for tx in done:
+                for change in tx.then:
+                    change()
                 if self.committed is not None and (tx.news or tx.due):
                     self.committed(tx.news, tx.due)
         finally:  # nothing may leave a caller waiting for ever

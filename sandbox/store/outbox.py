@@ -6,15 +6,18 @@ is decided in webhooks/retry.py; here it is only written down.
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from sandbox.model import (
     Attempt,
     DeliveryState,
     Msisdn,
+    MsisdnFormat,
     Outcome,
     OutcomeKind,
     Shortcode,
+    Texting,
     Timer,
     TimerKind,
     Trigger,
@@ -28,6 +31,9 @@ SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_m
   FROM webhook_deliveries
 """
 _OPEN = "state IN ('pending', 'in_flight', 'retrying')"
+
+NETWORK_LANE = "network"
+"""The lane of what handsets do later: in the order of its moments, and of its planning where they are the same."""
 
 
 def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
@@ -251,6 +257,27 @@ def drop_timers(tx: Tx, subject: int, kind: TimerKind) -> None:
     tx.execute("DELETE FROM timers WHERE subject = :subject AND kind = :kind", {"subject": subject, "kind": kind})
 
 
+def set_texting(tx: Tx, texting: Texting, *, due_ms: int, subject: int = 0) -> None:
+    """Plan a text; `subject` is the scenario's run that it belongs to, and that drops it when it is stopped."""
+    data = {each.name: getattr(texting, each.name) for each in fields(Texting) if each.name != "account"}
+    set_timer(
+        tx,
+        due_ms=due_ms,
+        kind=TimerKind.ORIGINATE,
+        lane=NETWORK_LANE,
+        account=texting.account,
+        subject=subject,
+        data=json.dumps(data),
+    )
+
+
+def texting_of(timer: Timer) -> Texting:
+    """The text that a timer of `set_texting` stands for."""
+    values: dict[str, Any] = json.loads(timer.data)
+    form = values["msisdn_format"]
+    return Texting(account=timer.account, **{**values, "msisdn_format": None if form is None else MsisdnFormat(form)})
+
+
 def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
     """Remove and return the lane's timers that are due, earliest first, and announce when its next one is."""
     rows = tx.execute(
@@ -273,6 +300,20 @@ def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
 def lanes(db: Queries) -> Sequence[tuple[str, int]]:
     """Every lane that has timers, with the moment of its earliest."""
     return db.execute("SELECT lane, MIN(due_ms) FROM timers GROUP BY lane").fetchall()
+
+
+def count_due(db: Queries, *, now_ms: int) -> int:
+    """How many timers are due."""
+    count: int = db.execute("SELECT COUNT(*) FROM timers WHERE due_ms <= :now", {"now": now_ms}).fetchone()[0]
+    return count
+
+
+def next_of_account(db: Queries, account: str) -> Sequence[tuple[str, TimerKind, int]]:
+    """Every lane and kind of which the account has timers, with the moment of its earliest."""
+    rows = db.execute(
+        "SELECT lane, kind, MIN(due_ms) FROM timers WHERE account = :account GROUP BY lane, kind", {"account": account}
+    )
+    return [(lane, TimerKind(kind), due_ms) for lane, kind, due_ms in rows]
 
 
 def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:

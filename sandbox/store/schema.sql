@@ -11,8 +11,13 @@ CREATE TABLE events (
   msisdn TEXT                 -- the handset, for what belongs to a conversation
 );
 
-CREATE TABLE forgotten (seq INTEGER NOT NULL); -- the highest number at the last removal, so that none is given twice
-INSERT INTO forgotten VALUES (0);
+CREATE TABLE kept (           -- one row: what the last removal left
+  seq INTEGER NOT NULL,       -- the highest number until then, so that none is given twice
+  messages INTEGER NOT NULL,  -- how many rows stayed
+  refusals INTEGER NOT NULL,
+  events INTEGER NOT NULL
+);
+INSERT INTO kept VALUES (0, 0, 0, 0);
 
 CREATE TABLE accounts (
   name TEXT PRIMARY KEY,
@@ -106,7 +111,7 @@ CREATE VIEW last_number AS
     SELECT MAX(seq) AS seq FROM events
     UNION ALL SELECT MAX(seq) FROM messages
     UNION ALL SELECT MAX(seq) FROM refusals
-    UNION ALL SELECT seq FROM forgotten);
+    UNION ALL SELECT seq FROM kept);
 
 CREATE TABLE webhook_deliveries (
   seq INTEGER PRIMARY KEY,
@@ -157,3 +162,54 @@ CREATE TABLE timers (
 );
 CREATE INDEX timers_by_lane ON timers (lane, due_ms, id);
 CREATE INDEX timers_by_subject ON timers (subject);
+
+CREATE TABLE faults (         -- failures that somebody asked for, those that are used up included
+  seq INTEGER PRIMARY KEY,
+  account TEXT NOT NULL,
+  times INTEGER,              -- NULL: until it is removed
+  used INTEGER NOT NULL,
+  spec TEXT NOT NULL          -- JSON: the other fields of model.Fault
+);
+CREATE INDEX faults_by_account ON faults (account, seq);
+
+CREATE TABLE scenarios (      -- the accounts' own; the built-in ones are files
+  account TEXT NOT NULL,
+  name TEXT NOT NULL,
+  source TEXT NOT NULL,       -- YAML, as somebody wrote it
+  changed_ms INTEGER NOT NULL,
+  PRIMARY KEY (account, name)
+) WITHOUT ROWID;
+
+CREATE TABLE runs (           -- scenarios that are or were played
+  seq INTEGER PRIMARY KEY,
+  account TEXT NOT NULL,
+  scenario TEXT NOT NULL,
+  source TEXT NOT NULL,       -- as it was at the start
+  steps INTEGER NOT NULL,     -- 0: a persona, which has a cursor for each handset
+  msisdn TEXT,                -- NULL: any handset, or none yet
+  started_ms INTEGER NOT NULL,
+  ended_ms INTEGER,
+  state TEXT NOT NULL,
+  listening INTEGER NOT NULL, -- 1: messages are offered to it, as to a script that has ended but goes on with its rules
+  reason TEXT NOT NULL        -- of a failure, in words
+);
+CREATE INDEX runs_by_account ON runs (account, seq);
+CREATE INDEX runs_listening ON runs (account, seq) WHERE listening = 1;
+
+CREATE TABLE run_cursors (
+  run_seq INTEGER NOT NULL,
+  msisdn TEXT NOT NULL,       -- '': the run has no handset yet
+  moved INTEGER NOT NULL,     -- the number of what moved it last
+  cursor TEXT NOT NULL,       -- JSON: steps.Cursor
+  PRIMARY KEY (run_seq, msisdn)
+) WITHOUT ROWID;
+CREATE INDEX run_cursors_by_age ON run_cursors (run_seq, moved);
+
+CREATE TABLE run_misses (     -- messages that a run did not know what to do with
+  seq INTEGER PRIMARY KEY,
+  run_seq INTEGER NOT NULL,
+  message_seq INTEGER NOT NULL,
+  about TEXT NOT NULL,
+  differences TEXT NOT NULL   -- JSON
+);
+CREATE INDEX run_misses_by_run ON run_misses (run_seq, seq);

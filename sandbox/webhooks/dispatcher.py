@@ -5,21 +5,28 @@ attempt begun (`begin`), P2 its outcome with what follows (`_record`). How a POS
 follows it retry.py's.
 """
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import assert_never
 from urllib.parse import urlsplit
 
-from sandbox.clock import Clock
+from sandbox.clock import Clock, stopwatch
 from sandbox.contract.credentials import callback_authorization
+from sandbox.contract.text import measure
 from sandbox.errors import StorageError
 from sandbox.events import News
 from sandbox.model import (
     Account,
     Attempt,
     DeliveryState,
+    Direction,
+    Drop,
+    FaultOn,
     Message,
+    MessageState,
     Order,
     Outcome,
     OutcomeKind,
@@ -29,9 +36,11 @@ from sandbox.model import (
     WebhookDelivery,
 )
 from sandbox.scheduler import Job
+from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Tx
+from sandbox.store.faults import Faults, Use
 from sandbox.webhooks import retry
 from sandbox.webhooks.poster import Poster
 
@@ -48,9 +57,21 @@ def lane_of(url: str) -> str:
 
 
 def owe(
-    tx: Tx, message: Message, *, seq: int, url: str, body: bytes, at_ms: int, redelivery_of: int | None = None
+    tx: Tx,
+    message: Message,
+    *,
+    seq: int,
+    url: str,
+    body: bytes,
+    at_ms: int,
+    redelivery_of: int | None = None,
+    hold_ms: int = 0,
 ) -> WebhookDelivery:
-    """P0: write down that `body` is owed to `url`, first attempt due now."""
+    """P0: write down that `body` is owed to `url`, first attempt due now, or so much later.
+
+    Where a conversation's webhook deliveries wait for the one before, one that is held holds back those after it.
+    """
+    due_ms = at_ms + hold_ms
     delivery = WebhookDelivery(
         seq=seq,
         message_seq=message.seq,
@@ -61,12 +82,28 @@ def owe(
         body=body,
         state=DeliveryState.PENDING,
         created_ms=at_ms,
-        next_attempt_ms=at_ms,
+        next_attempt_ms=due_ms,
         redelivery_of=redelivery_of,
     )
     outbox.insert(tx, delivery)
-    _schedule(tx, delivery, at_ms)
+    _schedule(tx, delivery, due_ms)
     return delivery
+
+
+def duplicate(tx: Tx, delivery: WebhookDelivery, message: Message, at_ms: int) -> WebhookDelivery:
+    """Owe the same bytes once more, due together with the first and attempted on its own: what a network does that
+    delivers at least once. The message goes on to show the state of the first."""
+    seq = journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=at_ms, account=message.account, msisdn=message.msisdn)
+    return owe(
+        tx,
+        message,
+        seq=seq,
+        url=delivery.url,
+        body=delivery.body,
+        at_ms=at_ms,
+        redelivery_of=delivery.seq,
+        hold_ms=(delivery.next_attempt_ms or at_ms) - at_ms,
+    )
 
 
 def _schedule(tx: Tx, delivery: WebhookDelivery, due_ms: int, kind: TimerKind = TimerKind.WEBHOOK) -> None:
@@ -174,10 +211,13 @@ def recover(tx: Tx, at_ms: int) -> int:
 class Dispatcher:
     """Makes the attempts that timers ask for."""
 
-    def __init__(self, database: Database, clock: Clock, accounts: Directory, poster: Poster, *, pace: Pace) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, accounts: Directory, faults: Faults, poster: Poster, *, pace: Pace
+    ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
+        self._faults = faults
         self._poster = poster
         self._pace = pace
 
@@ -213,24 +253,36 @@ class Dispatcher:
         return partial(self._attempt, delivery, attempt, authorization)
 
     async def _attempt(self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None) -> None:
-        outcome = await self._poster.post(delivery.url, delivery.body, authorization)
+        use = None
+        if delivery.account in self._faults.webhook:
+            use = self._faults.take(FaultOn.WEBHOOK, delivery.account, partial(_message, delivery))
+        post = partial(self._poster.post, delivery.url, delivery.body, authorization)
+        outcome = await post() if use is None else await _struck(use, post)
+        if outcome is None:  # there is nobody left to post to, or the next start takes it up again
+            return
         while True:
             try:
-                await self._database.write(partial(self._record, attempt, outcome))
+                await self._database.write(partial(self._record, attempt, outcome, use))
                 break
             except StorageError as error:
                 log.error("The outcome of attempt %d of w%d has to wait: %s", attempt.number, delivery.seq, error)
                 await self._clock.pause(1)
         self._pace(lane_of(delivery.url), partial(retry.throttle, outcome=outcome))
 
-    def _record(self, attempt: Attempt, outcome: Outcome, tx: Tx) -> None:
+    def _record(self, attempt: Attempt, outcome: Outcome, use: Use | None, tx: Tx) -> None:
         """P2: the outcome, the state that follows, and the next timer if one follows."""
         delivery = outbox.get(tx, attempt.delivery_seq)
         account = None if delivery is None else self._accounts.get(delivery.account)
         if delivery is None or account is None:  # a reset took them meanwhile
             return
         now_ms = self._clock.now_ms()
-        outbox.end_attempt(tx, delivery.seq, attempt.number, outcome, retry.warnings(outcome))
+        warnings = retry.warnings(outcome)
+        if use is not None:
+            stored_faults.count(tx, use.fault, now_ms)
+            why = _why(use)
+            if why != outcome.error:  # that the attempt ended so says nothing of the fault
+                warnings = (why, *warnings)
+        outbox.end_attempt(tx, delivery.seq, attempt.number, outcome, warnings)
         if attempt.trigger is Trigger.MANUAL:
             if retry.is_success(outcome) and delivery.state is not DeliveryState.DELIVERED:
                 outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
@@ -264,3 +316,68 @@ class Dispatcher:
 
     def _tell(self, tx: Tx, news: News, delivery: WebhookDelivery, at_ms: int) -> None:
         journal.record(tx, news, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)
+
+
+def _message(delivery: WebhookDelivery) -> Message:
+    """The MO message of a webhook delivery, from its frozen body: a fault is taken at once, without a look into the
+    store, so that attempts are struck in the order in which they begin."""
+    body = json.loads(delivery.body)
+    measured = measure(body["message"])
+    return Message(
+        seq=delivery.message_seq,
+        account=delivery.account,
+        direction=Direction.MO,
+        msisdn=delivery.msisdn,
+        shortcode=delivery.shortcode,
+        text=body["message"],
+        session_id=body["session_id"],
+        ref_id=body.get("ref_id"),
+        sent_date=body["sent_date"],
+        at_ms=delivery.created_ms,
+        telco=body["telco"],
+        encoding=measured.encoding,
+        segments=measured.segments,
+        state=MessageState.ROUTED,
+        delivery_seq=delivery.seq,
+    )
+
+
+async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
+    """What comes of an attempt that a fault strikes; None if its webhook delivery is gone, or the sandbox stops."""
+    begun = stopwatch()
+    effect = use.fault.effect
+    if effect.delay_s and not await use.wait():
+        return None
+    late_ms = (stopwatch() - begun) * 1000
+    if effect.hold:
+        return Outcome(kind=OutcomeKind.TIMED_OUT, duration_ms=late_ms, error=_why(use))
+    if effect.status is not None:
+        body = (effect.body or "").encode()
+        return Outcome(kind=OutcomeKind.ANSWERED, duration_ms=late_ms, status_code=effect.status, body=body)
+    if effect.drop is Drop.REFUSED:
+        return Outcome(kind=OutcomeKind.UNREACHABLE, duration_ms=late_ms, error=_why(use))
+    outcome = await post()
+    if effect.drop is not None and outcome.kind is OutcomeKind.ANSWERED:
+        return Outcome(kind=OutcomeKind.BROKEN, duration_ms=outcome.duration_ms, error=_why(use))
+    return outcome
+
+
+def _why(use: Use) -> str:
+    """That a fault did it, and what it did to the attempt."""
+    effect = use.fault.effect
+    after = f" after {effect.delay_s:g} s" if effect.delay_s else ""
+    if effect.hold:
+        what = "it counts as timed out at once, without a wait, and nothing was posted"
+    elif effect.status is not None:
+        what = f"{effect.status} counts as answered{after}, and nothing was posted"
+    else:
+        match effect.drop:
+            case None:
+                what = f"it was posted{after}"
+            case Drop.REFUSED:
+                what = f"the connection was refused{after}, and nothing was posted"
+            case Drop.ACCEPTED | Drop.BODY:
+                what = f"it was posted{after}, and whatever was answered is lost"
+            case _:
+                assert_never(effect.drop)
+    return stored_faults.asked(use.fault, what).message

@@ -13,6 +13,9 @@ from sandbox.contract.requests import KEYS
 FACTS: dict[str, str | int] = {  # what callers of `problem` give; of a field, it knows name and wanted itself
     "account": "default",
     "character": "the character NUL",
+    "count": "1 of 2 times",
+    "effect": "the answer is 503",
+    "fault": "f12",
     "key": "content",
     "kind": "an array",
     "length": 17,
@@ -48,7 +51,7 @@ STATUSES = {  # the table of the contract
     405: {"method_not_allowed"},
     413: {"body_too_large"},
     415: {"content_type"},
-    503: {"storage"},
+    503: {"fault", "storage"},
 }
 
 

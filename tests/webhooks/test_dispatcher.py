@@ -36,10 +36,10 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
+    Texting,
     Trigger,
     WebhookDelivery,
 )
-from sandbox.network import Texting
 from sandbox.store import outbox
 from sandbox.web.house import House
 from sandbox.webhooks.dispatcher import lane_of

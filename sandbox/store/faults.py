@@ -1,0 +1,268 @@
+"""The faults, in the database and, because every call asks for them, in memory as well.
+
+A fault is counted in memory, in the order in which calls come, and then in the transaction that records the call. How
+an effect looks on the wire is the gateway's and the dispatcher's to know.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+from sandbox import matching
+from sandbox.contract.problems import problem
+from sandbox.errors import Conflict, Invalid
+from sandbox.events import News
+from sandbox.matching import Match
+from sandbox.model import Drop, Fault, FaultEffect, FaultOn, Message, Problem
+from sandbox.scenario.steps import MakeFault
+from sandbox.store import journal
+from sandbox.store.database import Queries, Tx
+
+KEPT = 1000  # faults of an account, those that are used up included
+
+
+# In the database ---------------------------------------------------------------------------------------------------
+
+_FAULT = "SELECT seq, account, times, used, spec FROM faults "
+
+
+def _to_fault(row: Sequence[Any]) -> Fault:
+    spec: dict[str, Any] = json.loads(row[4])
+    effect = spec["effect"]
+    drop = None if effect["drop"] is None else Drop(effect["drop"])
+    return Fault(
+        seq=row[0],
+        account=row[1],
+        on=FaultOn(spec["on"]),
+        match=spec["match"],
+        times=row[2],
+        used=row[3],
+        effect=FaultEffect(**{**effect, "drop": drop}),
+        run_seq=spec["run_seq"],
+    )
+
+
+def get(db: Queries, seq: int) -> Fault | None:
+    row = db.execute(_FAULT + "WHERE seq = :seq", {"seq": seq}).fetchone()
+    return _to_fault(row) if row else None
+
+
+def page(db: Queries, *, account: str, before: int | None = None, limit: int = 50) -> Sequence[Fault]:
+    """Faults of an account, newest first, those that are used up included."""
+    older = "" if before is None else "AND seq < :before "
+    rows = db.execute(
+        f"{_FAULT} WHERE account = :account {older}ORDER BY seq DESC LIMIT :limit",
+        {"account": account, "before": before, "limit": limit},
+    )
+    return [_to_fault(row) for row in rows]
+
+
+def stored(db: Queries) -> Sequence[Fault]:
+    """The faults of all accounts that are not used up, first added first."""
+    return [_to_fault(row) for row in db.execute(_FAULT + "WHERE times IS NULL OR used < times ORDER BY seq")]
+
+
+def count(tx: Tx, fault: Fault, at_ms: int) -> None:
+    """Write down that a call was struck; `fault` as it stands with this use. One that was removed stays removed."""
+    # Uses are recorded in any order, when a neighbour in the same commit fails: the highest is the true one.
+    known = tx.execute(
+        "UPDATE faults SET used = MAX(used, :used) WHERE seq = :seq", {"used": fault.used, "seq": fault.seq}
+    )
+    if known.rowcount and fault.left == 0:
+        journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=fault.account, subject=fault.seq)
+
+
+def asked(fault: Fault, effect: str) -> Problem:
+    """How a record says that it was a fault, with `effect` in words; `fault` as it stands with this use."""
+    times = "once" if fault.used == 1 else f"{fault.used} times"
+    count = f"{times} so far" if fault.times is None else f"{fault.used} of {fault.times}"
+    return problem("fault", fault=fault.id, count=count, effect=effect)
+
+
+# In memory ---------------------------------------------------------------------------------------------------------
+
+
+class Use:
+    """A call that a fault strikes, and, if the fault keeps it waiting, the end of that. `fault` counts this use."""
+
+    __slots__ = ("__weakref__", "_gone", "_over", "fault")
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self._over = asyncio.Event()
+        self._gone = False
+
+    def end(self, *, gone: bool = False) -> None:
+        """Wait no longer: the fault or the client left, or with `gone` whatever the call was about."""
+        self._gone = self._gone or gone
+        self._over.set()
+
+    async def wait(self) -> bool:
+        """Let the fault's delay pass, or without end if it is a `hold`; less if `end` is called.
+
+        False if what the call was about is gone: the account was reset or removed, or the sandbox stops.
+        """
+        effect = self.fault.effect
+        try:
+            async with asyncio.timeout(None if effect.hold else effect.delay_s):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+        return not self._gone
+
+
+class _Live:
+    """A fault that is not used up. `match` is None when every call fits."""
+
+    __slots__ = ("fault", "match")
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.match = _compiled(fault.match)
+
+
+def _compiled(match: Mapping[str, object]) -> Match | None:
+    if not match:
+        return None
+    found = matching.from_mapping(match)
+    if isinstance(found, Match):
+        return found
+    raise Invalid(*((f"match.{name}", complaint) for name, complaint in found))
+
+
+class Faults:
+    """The faults of all accounts in memory, and the calls that they keep waiting. Used in the event loop alone.
+
+    `sendsms` and `webhook` hold the accounts that have such faults, and no others: to look there is all that a call
+    costs that no fault strikes.
+    """
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self.sendsms: dict[str, list[_Live]] = {}
+        self.webhook: dict[str, list[_Live]] = {}
+        self._waiting: WeakSet[Use] = WeakSet()  # weak: a call that has ended needs nobody's attention
+        self._closed = False
+        for fault in faults:
+            self.put(fault)
+
+    def _on(self, on: FaultOn) -> dict[str, list[_Live]]:
+        return self.sendsms if on is FaultOn.SENDSMS else self.webhook
+
+    def put(self, fault: Fault) -> None:
+        """Let a fault strike from now on, after those that are there already."""
+        self._on(fault.on).setdefault(fault.account, []).append(_Live(fault))
+
+    def take(self, on: FaultOn, account: str, message: Callable[[], Message | None]) -> Use | None:
+        """The first fault that the account's next call fits, counted; None if no fault strikes it.
+
+        `message` is asked for when a fault wants to know it; None is a call with no message that could be read.
+        """
+        for live in self._on(on).get(account, ()):
+            if live.match is not None:
+                found = message()
+                if found is None or matching.differences(live.match, found):
+                    continue
+            live.fault = replace(live.fault, used=live.fault.used + 1)
+            if live.fault.left == 0:
+                self._drop(live.fault)
+            use = Use(live.fault)
+            if self._closed:
+                use.end(gone=True)
+            self._waiting.add(use)
+            return use
+        return None
+
+    def delaying(self, account: str) -> bool:
+        """Whether a call of the account, struck by a fault, gets its answer later than it came."""
+        late = (use.fault for use in self._waiting if use.fault.effect.delay_s > 0 and not use.fault.effect.hold)
+        return any(fault.account == account for fault in late)
+
+    def _drop(self, fault: Fault) -> None:
+        by_account = self._on(fault.on)
+        left = [each for each in by_account.get(fault.account, ()) if each.fault.seq != fault.seq]
+        if left:
+            by_account[fault.account] = left
+        else:
+            by_account.pop(fault.account, None)
+
+    def remove(self, fault: Fault) -> None:
+        """Strike no more, and keep nobody waiting."""
+        self._drop(fault)
+        for use in list(self._waiting):
+            if use.fault.seq == fault.seq:
+                use.end()
+
+    def forget(self, account: str | None) -> None:
+        """Forget the faults of an account, or of all, with the calls that wait there."""
+        for by_account in (self.sendsms, self.webhook):
+            if account is None:
+                by_account.clear()
+            else:
+                by_account.pop(account, None)
+        for use in list(self._waiting):
+            if account in (None, use.fault.account):
+                use.end(gone=True)
+
+    def close(self) -> None:
+        """The sandbox stops: keep nobody waiting any more."""
+        self._closed = True
+        for use in list(self._waiting):
+            use.end(gone=True)
+
+
+# Both --------------------------------------------------------------------------------------------------------------
+
+
+def add(tx: Tx, faults: Faults, account: str, wanted: MakeFault, *, at_ms: int, run_seq: int | None = None) -> Fault:
+    """Write a fault down; it strikes from the commit on.
+
+    Raises Conflict if the account has as many as it may have, Invalid if its match cannot be used.
+    """
+    _compiled(wanted.match)  # what is wrong has to come to light before the commit
+    mine = {"account": account}
+    if tx.execute("SELECT COUNT(*) FROM faults WHERE account = :account", mine).fetchone()[0] >= KEPT:
+        oldest_used_up = "SELECT MIN(seq) FROM faults WHERE account = :account AND used >= times"
+        if not tx.execute(f"DELETE FROM faults WHERE seq = ({oldest_used_up})", mine).rowcount:
+            raise Conflict(f"The account {account} has {KEPT} faults that are not used up. Remove some of them first.")
+    fault = Fault(
+        seq=journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=account),
+        account=account,
+        on=wanted.on,
+        match=wanted.match,
+        times=wanted.times,
+        effect=wanted.effect,
+        run_seq=run_seq,
+    )
+    spec = {"on": fault.on, "match": dict(fault.match), "effect": asdict(fault.effect), "run_seq": run_seq}
+    tx.execute(
+        "INSERT INTO faults (seq, account, times, used, spec) VALUES (:seq, :account, :times, 0, :spec)",
+        {"seq": fault.seq, "account": account, "times": fault.times, "spec": json.dumps(spec)},
+    )
+    tx.then.append(partial(faults.put, fault))
+    return fault
+
+
+def remove(tx: Tx, faults: Faults, account: str, seq: int | None, *, at_ms: int) -> int:
+    """Remove a fault of the account, or with None all of them, and let go of the calls that they keep waiting.
+
+    Returns how many went.
+    """
+    one = "" if seq is None else "AND seq = :seq "
+    rows = tx.execute(
+        f"{_FAULT} WHERE account = :account {one}ORDER BY seq", {"account": account, "seq": seq}
+    ).fetchall()
+    for fault in map(_to_fault, rows):
+        tx.execute("DELETE FROM faults WHERE seq = :seq", {"seq": fault.seq})
+        journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=account, subject=fault.seq)
+        tx.then.append(partial(faults.remove, fault))
+    return len(rows)
+
+
+def forget(tx: Tx, faults: Faults, account: str | None) -> None:
+    """Remove the faults of an account, or of all, in a reset that announces itself."""
+    tx.execute("DELETE FROM faults" + ("" if account is None else " WHERE account = :account"), {"account": account})
+    tx.then.append(partial(faults.forget, account))

@@ -1,0 +1,110 @@
+"""What the lint looks at: the newest messages of an account, and the attempts of their webhooks with their places in
+the journal. Reading only; what is suspicious about them is decided in lint.py.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandbox.events import News
+from sandbox.lint import Finding, Tried
+from sandbox.lint import findings as lint
+from sandbox.model import (
+    Attempt,
+    DeliveryState,
+    Msisdn,
+    Outcome,
+    OutcomeKind,
+    Shortcode,
+    Trigger,
+    WebhookDelivery,
+)
+from sandbox.store import messages
+from sandbox.store.database import Queries
+
+LOOKED_AT = 2_000  # newest messages
+ATTEMPTS = 4_000  # newest attempts of their webhooks
+MOST = 200  # findings
+
+
+def findings(
+    db: Queries, account: str, *, deadline_ms: int = 10_000, segments: int = 1, most: int = MOST
+) -> Sequence[Finding]:
+    """Findings about the account's newest messages, newest first, at most `most`; the others as in `lint.findings`."""
+    newest = messages.page(db, account=account, limit=LOOKED_AT)
+    if not newest:
+        return ()
+    first = newest[-1].seq
+    earlier = _sessions_before(db, account, first) if len(newest) == LOOKED_AT else ()
+    found = lint(newest[::-1], _tried(db, account, first), earlier=earlier, deadline_ms=deadline_ms, segments=segments)
+    return found[:most]
+
+
+def _sessions_before(db: Queries, account: str, seq: int) -> Sequence[tuple[Msisdn, Shortcode, str]]:
+    rows = db.execute(
+        "SELECT DISTINCT msisdn, shortcode, session_id FROM messages WHERE account = :account AND seq < :seq",
+        {"account": account, "seq": seq},
+    )
+    return [(Msisdn(msisdn), Shortcode(shortcode), session) for msisdn, shortcode, session in rows]
+
+
+def _tried(db: Queries, account: str, first: int) -> Sequence[Tried]:
+    """The attempts of the account's messages from number `first` on. URL and payload are left out: nobody looks."""
+    begun = _begun(db, account, first)
+    rows = db.execute(
+        "SELECT d.seq, d.message_seq, d.msisdn, d.shortcode, d.state, d.created_ms, d.attempts, d.redelivery_of, "
+        "a.number, a.triggered, a.started_ms, a.offset_ms, a.outcome, a.duration_ms, a.status_code, a.body, "
+        "a.error, a.warnings "
+        "FROM webhook_deliveries d JOIN attempts a ON a.delivery_seq = d.seq "
+        # a webhook delivery never has a lower number than its message
+        "WHERE d.seq >= :first AND d.message_seq >= :first AND d.account = :account "
+        "ORDER BY d.seq DESC, a.number DESC LIMIT :most",
+        {"first": first, "account": account, "most": ATTEMPTS},
+    )
+    return [_to_tried(account, row, begun) for row in rows]
+
+
+def _begun(db: Queries, account: str, first: int) -> Mapping[int, Sequence[int]]:
+    """By webhook delivery, the numbers of the journal's entries about attempts begun, in order."""
+    begun: dict[int, list[int]] = defaultdict(list)
+    for seq, subject in db.execute(
+        "SELECT seq, subject FROM events WHERE seq > :first AND kind = :kind AND account = :account ORDER BY seq",
+        {"first": first, "kind": News.ATTEMPT_BEGUN, "account": account},
+    ):
+        begun[subject].append(seq)
+    return begun
+
+
+def _to_tried(account: str, row: Sequence[Any], begun: Mapping[int, Sequence[int]]) -> Tried:
+    delivery = WebhookDelivery(
+        seq=row[0],
+        message_seq=row[1],
+        account=account,
+        msisdn=Msisdn(row[2]),
+        shortcode=Shortcode(row[3]),
+        url="",
+        body=b"",
+        state=DeliveryState(row[4]),
+        created_ms=row[5],
+        attempts=row[6],
+        redelivery_of=row[7],
+    )
+    outcome = None
+    if row[12] is not None:
+        outcome = Outcome(
+            kind=OutcomeKind(row[12]), duration_ms=row[13], status_code=row[14], body=row[15], error=row[16]
+        )
+    attempt = Attempt(
+        delivery_seq=delivery.seq,
+        number=row[8],
+        trigger=Trigger(row[9]),
+        started_ms=row[10],
+        offset_ms=row[11],
+        outcome=outcome,
+        warnings=tuple(json.loads(row[17] or "[]")),
+    )
+    # Counted from the newest: the journal forgets the oldest first, and of what was imported it never knew any.
+    entries = begun.get(delivery.seq, ())
+    place = len(entries) - 1 - (delivery.attempts - attempt.number)
+    return Tried(delivery=delivery, attempt=attempt, begun_seq=entries[place] if place >= 0 else None)
