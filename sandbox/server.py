@@ -6,16 +6,13 @@ The only file that knows all rooms. Nothing is decided here but the order in whi
 import asyncio
 import logging
 import secrets
-import signal
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
-import uvicorn
-
+from sandbox import hosting
 from sandbox.bus import Bus
 from sandbox.clock import Clock
 from sandbox.config import Settings, url_of
@@ -26,11 +23,14 @@ from sandbox.gateway import Gateway
 from sandbox.model import Account, TimerKind
 from sandbox.network import Keeping, Network
 from sandbox.scheduler import Scheduler
+from sandbox.stage import Stage
 from sandbox.store import accounts as stored_accounts
-from sandbox.store import journal, messages
+from sandbox.store import faults as stored_faults
+from sandbox.store import journal, retention
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Due, Tx
-from sandbox.web.access import App
+from sandbox.store.faults import Faults
+from sandbox.waiting import Watch
 from sandbox.web.app import build
 from sandbox.web.house import House
 from sandbox.web.live import Listeners
@@ -40,7 +40,6 @@ from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
 
-UNREAD_GRACE_S = 0.2  # how long a stop waits for clients to take what is written to them
 STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; then they are `interrupted`
 
 
@@ -59,15 +58,9 @@ class Address:
 
 def listen(settings: Settings) -> tuple[socket.socket, Address]:
     """Bind the address of the settings. Raises CannotListen with the remedy."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((settings.host, settings.port))
-        sock.listen(2048)
-        sock.setblocking(False)
+        sock = hosting.listen(settings.host, settings.port)
     except OSError as error:
-        sock.close()
         raise CannotListen(
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what listens there, or give "
             "another address with --host and --port (--port 0 takes any free one)."
@@ -97,22 +90,30 @@ async def open_house(settings: Settings, address: Address, control_token: str | 
     try:
         keeping = Keeping(messages=settings.max_messages, age_s=round(settings.max_age_s))
         accounts = Directory(await database.write(partial(_settle_in, settings, clock, keeping)))
-        network = Network(database, clock, accounts, keeping=keeping, backlog=settings.webhook_backlog)
-        postman = Dispatcher(database, clock, accounts, poster, pace=scheduler.pace)
+        faults = Faults(await database.read(stored_faults.stored))
+        stage = Stage(database, clock, accounts, faults)
+        await stage.open()
+        network = Network(database, clock, accounts, stage, keeping=keeping, backlog=settings.webhook_backlog)
+        postman = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
         scheduler.on(TimerKind.WEBHOOK, postman.begin)
         scheduler.on(TimerKind.WEBHOOK_MANUAL, postman.begin)
         scheduler.on(TimerKind.ORIGINATE, network.due)
+        scheduler.on(TimerKind.WINDOW, stage.due)
+        scheduler.on(TimerKind.LATER, stage.due)
         house = House(
             settings=settings,
             control_token=control_token,
             database=database,
             clock=clock,
             accounts=accounts,
+            faults=faults,
             bus=bus,
             scheduler=scheduler,
-            gateway=Gateway(database, clock, accounts, keeping=keeping, max_text=settings.max_text),
+            gateway=Gateway(database, clock, accounts, faults, stage, keeping=keeping, max_text=settings.max_text),
+            stage=stage,
             network=network,
-            control=Control(database, clock, accounts, scheduler, network, bus),
+            control=Control(database, clock, accounts, faults, stage, scheduler, network, bus),
+            watch=Watch(database, clock, scheduler, bus, faults),
             listeners=Listeners(),
         )
         async with asyncio.TaskGroup() as tasks:
@@ -121,6 +122,7 @@ async def open_house(settings: Settings, address: Address, control_token: str | 
                 yield house
             finally:
                 bus.close()
+                faults.close()
                 scheduler.stop()
                 await asyncio.wait([running], timeout=STOP_GRACE_S)
                 running.cancel()
@@ -157,64 +159,14 @@ def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Se
     clock.move_to(journal.newest_ms(tx))  # a clock that was moved on before a restart does not go back
     now_ms = clock.now_ms()
     dispatcher.recover(tx, now_ms)
-    messages.trim(tx, keep=keeping.messages, oldest_ms=now_ms - keeping.age_s * 1000)
+    retention.trim(tx, keep=keeping.messages, oldest_ms=now_ms - keeping.age_s * 1000)
     return list(known.values())
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, except that event streams end first: it would wait for them for ever."""
-
-    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None], ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._end_streams = end_streams
-        self._ready = ready
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but a signal that was obeyed is not raised again: the house is still to be closed."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._end_streams()
-        unread = asyncio.get_running_loop().call_later(UNREAD_GRACE_S, self._drop_unread)
-        await super().shutdown(sockets)
-        unread.cancel()
-        for connection in list(self.server_state.connections):  # the loop cannot be closed before they are
-            connection.transport.abort()
-
-    def _drop_unread(self) -> None:
-        """Let go of clients that do not take their answers: uvicorn would wait for them, and so would the loop."""
-        for connection in list(self.server_state.connections):
-            if connection.transport.get_write_buffer_size():
-                connection.transport.abort()
-
-
-def uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # the journal is the access log
-        lifespan="off",  # open_house is
-        ws="none",
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=settings.max_connections,
-        timeout_graceful_shutdown=5,
-        ssl_certfile=settings.ssl_certfile,
-        ssl_keyfile=settings.ssl_keyfile,
-    )
+def _end_waits(house: House) -> None:
+    """Let go of everyone whom a stop would wait for: event streams, and calls that a fault keeps waiting."""
+    house.bus.close()
+    house.faults.close()
 
 
 async def serve(
@@ -223,14 +175,20 @@ async def serve(
     address: Address,
     control_token: str | None,
     *,
-    on_ready: Callable[[House], None] = lambda _: None,
-    on_server: Callable[[uvicorn.Server], None] = lambda _: None,
+    on_ready: Callable[[House, hosting.Server], None],
 ) -> None:
-    """Serve on a bound socket until SIGINT or SIGTERM, or until the server that `on_server` got is told to stop."""
+    """Serve on a bound socket until SIGINT or SIGTERM, or until the server that `on_ready` gets is stopped."""
     async with open_house(settings, address, control_token) as house:
-        config = uvicorn_config(build(house), settings)
-        server = _Server(config, house.bus.close, partial(on_ready, house))
-        on_server(server)
+        server = hosting.Server(
+            build(house, hang_up=hosting.hang_up),
+            ready=partial(on_ready, house),
+            end_streams=partial(_end_waits, house),
+            lifespan=False,  # open_house is
+            grace_s=5,
+            most_connections=settings.max_connections,
+            certfile=settings.ssl_certfile,
+            keyfile=settings.ssl_keyfile,
+        )
         await server.serve(sockets=[sock])
 
 
@@ -246,10 +204,10 @@ def run(settings: Settings, *, demo: bool = False, on_ready: Callable[[House, Ad
             first, *others = settings.accounts
             settings = replace(settings, accounts=(replace(first, client_url=demo_url), *others))
 
-        def tell(house: House) -> None:
+        def tell(house: House, _: hosting.Server) -> None:
             on_ready(house, address, demo_url)
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=hosting.loop_factory()) as runner:
             runner.run(serve(settings, sock, address, token, on_ready=tell))
 
 
@@ -260,72 +218,26 @@ def _demo(settings: Settings, address: Address) -> Iterator[str]:
 
     own = replace(settings, host="127.0.0.1", port=address.port + 1, ssl_certfile=None, ssl_keyfile=None)
     try:
-        sock, place = listen(own)
+        sock, _ = listen(own)
     except CannotListen:  # the next port is a habit, not a need
-        sock, place = listen(replace(own, port=0))
+        sock, _ = listen(replace(own, port=0))
     app = survey.build(base_url=address.url, token=settings.accounts[0].token)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="sandbox-demo", daemon=True)
-    thread.start()
-    try:
-        yield f"{place.url}/sms"
-    finally:
-        server.should_exit = True
-        thread.join()
-        sock.close()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # there is none for this system
-        return None
-    return uvloop.new_event_loop
+    with hosting.application(app, sock) as url:
+        yield f"{url}/sms"
 
 
 @contextmanager
 def in_thread(settings: Settings) -> Iterator[tuple[Address, House]]:
     """Serve in a thread of its own while the block runs; what goes wrong there is raised here."""
     sock, address = listen(settings)
-    ready = threading.Event()
     houses: list[House] = []
-    servers: list[uvicorn.Server] = []
-    errors: list[BaseException] = []
 
-    def on_ready(house: House) -> None:
-        houses.append(house)
-        ready.set()
+    async def serving(started: hosting.Started) -> None:
+        def on_ready(house: House, server: hosting.Server) -> None:
+            houses.append(house)
+            started(server)
 
-    def body() -> None:
-        try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(
-                    serve(
-                        settings,
-                        sock,
-                        address,
-                        control_token_for(settings),
-                        on_ready=on_ready,
-                        on_server=servers.append,
-                    )
-                )
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            sock.close()
-            ready.set()
+        await serve(settings, sock, address, control_token_for(settings), on_ready=on_ready)
 
-    thread = threading.Thread(target=body, name="sandbox-server", daemon=True)
-    thread.start()
-    ready.wait()
-    try:
-        if not errors:
-            yield address, houses[0]
-    finally:
-        if servers:
-            servers[0].should_exit = True
-        thread.join()
-        if errors:
-            raise errors[0]
+    with closing(sock), hosting.in_thread(serving, "sandbox-server"):
+        yield address, houses[0]

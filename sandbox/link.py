@@ -1,0 +1,419 @@
+"""How a call to a sandbox travels, blocking or awaited, and how a verb is written once for both.
+
+The standard library alone, and nothing of what there is to call, which is client.py's.
+"""
+
+import inspect
+import json
+import re
+import weakref
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import update_wrapper, wraps
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BytesIO
+from socket import MSG_PEEK, socket
+from types import MethodType
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, cast, get_args, overload
+from urllib.parse import urlencode, urlsplit
+
+from sandbox.errors import SandboxError, Unreachable
+
+Json = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TIMEOUT_S = 40.0  # for an answer
+
+
+class Refused(SandboxError):
+    """The sandbox answered with an error: `status` and `problem`, its whole body."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        self.status = status
+        self.problem = problem
+        self.exit_code = 2 if status in (400, 401, 403, 415) else 1
+        errors = problem.get("errors") or ()
+        said = problem.get("title" if errors else "detail") or problem.get("message") or f"It answered {status}."
+        super().__init__("\n".join([str(said), *(f"  {_complaint(each)}" for each in errors)]))
+
+
+def _complaint(error: Json) -> str:
+    name, said = error.get("field"), str(error.get("message"))
+    if error.get("line"):
+        said = f"line {error['line']}, column {error.get('column')}: {said}"
+    elif name and not re.search(rf"\b{re.escape(str(name))}\b", said):
+        said = f"{name}: {said}"
+    return f"{said} {error.get('hint') or ''}".rstrip()
+
+
+@dataclass(frozen=True, kw_only=True)  # with slots too, Python 3.11 could not make a Call[str]
+class Call(Generic[T]):
+    """One request to a sandbox, whose answer is a T: an object of JSON, or the text of anything else."""
+
+    method: str
+    path: str  # within the control API, or with a slash in front from the sandbox's root
+    query: Mapping[str, object] = field(default_factory=dict)
+    body: object = None  # sent as JSON; bytes are sent as they are
+    token: str | None = None  # of the gateway; without it, the control token
+    timeout_s: float = TIMEOUT_S
+
+
+Plan = Generator[Call[Any], Any, T]
+"""What a verb does: calls one after the other, and in the end a result."""
+
+
+class Wire(NamedTuple):
+    """A request as it is sent. `once`: never on a connection that may be gone, after which it would be sent again."""
+
+    method: str
+    target: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    timeout_s: float
+    once: bool
+
+
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+# How a call travels ------------------------------------------------------------------------------------------------
+
+
+class Transport:
+    """HTTP/1.1 to one sandbox, for any number of threads and event loops. Connections are kept for the next call.
+
+    Proxies of the environment are not asked: a sandbox is never behind one. Raises Unreachable with the remedy.
+    """
+
+    def __init__(self, url: str, control_token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.control_token = control_token
+        parts = urlsplit(self.url)
+        try:
+            self._host, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:  # a port that is no number
+            self._host = ""
+        if parts.scheme not in ("http", "https") or not self._host:
+            raise Unreachable(f"{url!r} is no address of a sandbox; wanted one like http://127.0.0.1:2081.")
+        self._tls = parts.scheme == "https"
+        self._prefix = parts.path
+        self._idle: list[HTTPConnection] = []
+        weakref.finalize(self, _close_all, self._idle)
+
+    def close(self) -> None:
+        """Let go of the connections that wait for their next request."""
+        _close_all(self._idle)
+
+    def send(self, wire: Wire) -> Answer:
+        """Make a request and read its answer."""
+        try:
+            kept = None if wire.once else self._kept(wire.timeout_s)
+            if kept is not None:
+                try:
+                    return self._exchange(kept, wire)
+                except ConnectionError:  # it was closed while it waited, so that nobody has read the request
+                    pass
+            return self._exchange(self._connect(wire.timeout_s), wire)
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error, wire.timeout_s) from None
+
+    def _exchange(self, connection: HTTPConnection, wire: Wire) -> Answer:
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # an answer may come before all of a body went
+                connection.request(wire.method, self._prefix + wire.target, wire.body, dict(wire.headers))
+            with connection.getresponse() as response:
+                found = response.status, response.headers.get_content_type(), response.read()
+        except BaseException:
+            connection.close()
+            raise
+        if connection.sock is not None and not self._tls:
+            self._idle.append(connection)
+        return found
+
+    async def send_async(self, wire: Wire) -> Answer:
+        """As `send`, in the running event loop; the connection is of this request alone, and so of no other loop."""
+        import asyncio  # 50 ms that a command line does not need
+
+        try:
+            async with asyncio.timeout(wire.timeout_s):
+                tape = _Tape()
+                writing = self._connect(wire.timeout_s)
+                writing.sock = cast(socket, tape)
+                headers = {**wire.headers, "Connection": "close"}
+                writing.request(wire.method, self._prefix + wire.target, wire.body, headers)
+                tls = _tls_context() if self._tls else None
+                reader, writer = await asyncio.open_connection(self._host, self._port, ssl=tls)
+                try:
+                    writer.write(tape.written)
+                    answer = await reader.read()
+                finally:
+                    writer.close()
+            with HTTPResponse(cast(socket, _Tape(answer)), method=wire.method) as response:
+                response.begin()
+                return response.status, response.headers.get_content_type(), response.read()
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error, wire.timeout_s) from None
+
+    def stream(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        pieces: Callable[[HTTPResponse], Iterable[bytes]] = iter,
+    ) -> Iterator[bytes]:
+        """An answer that is long or has no end, on a connection of its own: its lines, or what `pieces` makes of it."""
+        connection = self._connect(None)
+        try:
+            connection.request("GET", self._prefix + target, None, dict(headers))
+            with connection.getresponse() as response:
+                if response.status != 200:
+                    _checked(response.status, response.headers.get_content_type(), response.read(), self.url)
+                yield from pieces(response)
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error, None) from None
+        finally:
+            connection.close()
+
+    def _kept(self, timeout_s: float) -> HTTPConnection | None:
+        """A connection that waits for its next request, if there is one."""
+        while self._idle:
+            try:
+                kept = self._idle.pop()
+            except IndexError:  # another thread was faster
+                return None
+            if _is_open(kept.sock):
+                kept.sock.settimeout(timeout_s)
+                return kept
+            kept.close()
+        return None
+
+    def _connect(self, timeout_s: float | None) -> HTTPConnection:
+        if self._tls:
+            return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=_tls_context())
+        return HTTPConnection(self._host, self._port, timeout=timeout_s)
+
+    def _unreachable(self, error: Exception, timeout_s: float | None) -> Unreachable:
+        if isinstance(error, TimeoutError):
+            return Unreachable(f"The sandbox at {self.url} has not answered within {timeout_s:g} s.")
+        return Unreachable(
+            f"No sandbox answers at {self.url} ({error or type(error).__name__}). Start one with: ninebits-sandbox "
+            "serve; or name its address with --url or NINEBITS_SANDBOX_URL."
+        )
+
+
+def _close_all(connections: list[HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
+
+
+def _is_open(sock: socket) -> bool:
+    """Whether the other side has not closed a connection that waits."""
+    try:
+        sock.setblocking(False)
+        sock.recv(1, MSG_PEEK)  # its end, or bytes that nobody asked for
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _tls_context() -> Any:
+    import ssl
+
+    return ssl.create_default_context()
+
+
+class _Tape:
+    """Stands where a socket would, so that http.client writes a request, or reads an answer, without one."""
+
+    def __init__(self, answer: bytes = b"") -> None:
+        self.written = b""
+        self._answer = answer
+
+    def sendall(self, data: bytes) -> None:
+        self.written += data
+
+    def makefile(self, *_: object) -> BytesIO:
+        return BytesIO(self._answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A transport, in the name of one account (None: the default one)."""
+
+    transport: Transport
+    account: str | None = None
+
+    def run(self, plan: Plan[T]) -> T:
+        """Do what a plan says, and return its result."""
+        __tracebackhide__ = True
+        try:
+            call = next(plan)
+            while True:
+                try:
+                    answer = _checked(*self.transport.send(self._wire(call)), self.transport.url)
+                except SandboxError as error:
+                    call = plan.throw(error)
+                else:
+                    call = plan.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def run_async(self, plan: Plan[T]) -> T:
+        """As `run`, without blocking the event loop."""
+        __tracebackhide__ = True
+        try:
+            call = next(plan)
+            while True:
+                try:
+                    answer = _checked(*await self.transport.send_async(self._wire(call)), self.transport.url)
+                except SandboxError as error:
+                    call = plan.throw(error)
+                else:
+                    call = plan.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def target(self, call: Call[Any]) -> str:
+        if call.path.startswith("/"):
+            return call.path
+        given = {name: _in_query(value) for name, value in call.query.items() if value is not None}
+        if self.account is not None:
+            given["account"] = self.account
+        return f"/_sandbox/v1/{call.path}" + (f"?{urlencode(given)}" if given else "")
+
+    def headers(self, call: Call[Any]) -> Mapping[str, str]:
+        token = call.token or self.transport.control_token
+        made = {"Content-Type": "application/json"}  # which a control API takes for whatever changes something
+        return {**made, "Authorization": f"Bearer {token}"} if token else made
+
+    def _wire(self, call: Call[Any]) -> Wire:
+        body = call.body if call.body is None or isinstance(call.body, bytes) else json.dumps(call.body).encode()
+        return Wire(call.method, self.target(call), body, self.headers(call), call.timeout_s, call.token is not None)
+
+
+def _in_query(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _checked(status: int, content_type: str, body: bytes, url: str) -> Any:
+    """What an answer says. Raises Refused if that is an error, Unreachable if it is no sandbox's."""
+    found: Any = {}
+    if is_json := content_type in ("application/json", "application/problem+json"):
+        try:
+            found = json.loads(body)
+        except ValueError:
+            raise Unreachable(f"What answers at {url} is no sandbox: its JSON is none.") from None
+    if status >= 300:
+        raise Refused(status, found if isinstance(found, dict) else {})
+    return found if is_json or status == 204 else body.decode(errors="replace")
+
+
+# Verbs that are written once ---------------------------------------------------------------------------------------
+
+
+class Blocking:
+    """Whose verbs return when they are done."""
+
+    _link: Link
+
+    def _drive(self, plan: Plan[T]) -> T:
+        __tracebackhide__ = True
+        return self._link.run(plan)
+
+
+class Awaiting:
+    """Whose verbs are awaited."""
+
+    _link: Link
+
+    async def _drive(self, plan: Plan[T]) -> T:
+        __tracebackhide__ = True
+        return await self._link.run_async(plan)
+
+
+class verb(Generic[P, T]):
+    """A method that is written once, as a plan: it returns a T on what is Blocking, and is awaited on what is Awaiting.
+
+    Verbs do not call each other through `self`, which would carry them out instead of joining their plans; what two of
+    them share is a plain generator method.
+    """
+
+    def __init__(self, plan: Callable[Concatenate[Any, P], Plan[T]]) -> None:
+        @wraps(plan)
+        def at_once(it: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            __tracebackhide__ = True
+            result: T = it._drive(plan(it, *args, **kwargs))
+            return result
+
+        @wraps(plan)
+        async def awaited(it: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            __tracebackhide__ = True
+            result: T = await it._drive(plan(it, *args, **kwargs))
+            return result
+
+        signature = inspect.signature(plan)
+        result = get_args(signature.return_annotation)[-1]
+        said = signature.replace(return_annotation=None if result is type(None) else result)
+        at_once.__signature__ = awaited.__signature__ = said  # type: ignore[attr-defined]
+        self._at_once, self._awaited = at_once, awaited
+        update_wrapper(cast(Any, self), plan)
+
+    @overload
+    def __get__(self, it: None, owner: type) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, it: Blocking, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, it: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, it: object, owner: type) -> Any:
+        function = self._awaited if issubclass(owner, Awaiting) else self._at_once
+        return function if it is None else MethodType(function, it)
+
+
+class reading(property, Generic[T]):
+    """An attribute that asks the sandbox: a T on what is Blocking, to be awaited on what is Awaiting."""
+
+    def __init__(self, plan: Callable[[Any], Plan[T]]) -> None:
+        super().__init__(lambda it: it._drive(plan(it)))
+        self.__doc__ = plan.__doc__
+
+    @overload
+    def __get__(self, it: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, it: Blocking, owner: type | None = None) -> T: ...
+    @overload
+    def __get__(self, it: Awaiting, owner: type | None = None) -> Coroutine[Any, Any, T]: ...
+    def __get__(self, it: Any, owner: type | None = None) -> Any:
+        return super().__get__(it, owner)
+
+
+class operation(Generic[P, T]):
+    """A method that describes one call: its answer on what is Blocking, awaited on what is Awaiting, else the Call."""
+
+    def __init__(self, describe: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        @wraps(describe)
+        def plan(it: Any, /, *args: P.args, **kwargs: P.kwargs) -> Plan[T]:
+            answer: T = yield describe(it, *args, **kwargs)
+            return answer
+
+        self._verb = verb(plan)
+        self._describe = describe
+        update_wrapper(cast(Any, self), describe)
+
+    @overload
+    def __get__(self, it: None, owner: type) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, it: Blocking, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, it: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __get__(self, it: object, owner: type) -> Callable[P, Call[T]]: ...
+    def __get__(self, it: object, owner: type) -> Any:
+        if it is None or isinstance(it, Blocking | Awaiting):
+            return self._verb.__get__(it, owner)
+        return MethodType(self._describe, it)
