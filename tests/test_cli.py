@@ -1,314 +1,96 @@
-"""The command line as people and shell scripts use it: real processes for `serve`, a real sandbox for the rest."""
+"""The command line as a whole: which commands there are, what all have in common, what a start imports."""
 
 import json
 import os
-import re
-import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
+from importlib import import_module
 
+import click
 import pytest
-import requests
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from sandbox.cli import main
-from tests.conftest import EXAMPLE, Bench, Receiver
+from sandbox.cli import MODULES, main
 
-Run = Callable[..., Result]
+UNUSED = ("starlette", "uvicorn", "jinja2", "yaml", "regex", "asyncio", "importlib.metadata", "logging")
+"""What a command that talks to a running sandbox does not wait for."""
 
-
-@pytest.fixture
-def run(routed: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """`run("messages", "--json")`: a client command, for the account of this test, in an empty folder."""
-    for name in list(os.environ):
-        if name.startswith("NINEBITS_SANDBOX_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("NINEBITS_SANDBOX_URL", routed.sandbox.url)
-    monkeypatch.setenv("NINEBITS_SANDBOX_ACCOUNT", routed.account)
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, arguments, catch_exceptions=False)
+WITHOUT_JSON = {  # their output is what it is
+    "serve",
+    "version",
+    "openapi",
+    "export",
+}
+WITHOUT_SANDBOX = {"serve", "version", "openapi", "config show", "scenario check"}
 
 
-def environment(**more: str) -> dict[str, str]:
-    return {**{n: v for n, v in os.environ.items() if not n.startswith("NINEBITS_SANDBOX_")}, **more}
+def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its whole name."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
-@contextmanager
-def serving(folder: Path, *flags: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`serve` as a process of its own on a free port; yields it and its banner."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox.cli", "serve", "--port", "0", *flags],
-        cwd=folder,
-        env=environment(**env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        banner = ""
-        while "Ctrl+C stops the sandbox." not in banner:
-            line = process.stdout.readline()
-            assert line, process.communicate()[1]
-            banner += line
-        yield process, banner
-    finally:
-        process.kill()
-        process.communicate()
+COMMANDS = dict(commands())
 
 
-def serve_and_fail(folder: Path, *flags: str, **env: str) -> tuple[int, str]:
-    """`serve` that cannot start: its exit code and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sandbox.cli", "serve", "--port", "0", *flags],
-        cwd=folder,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+def test_every_command_of_a_module_is_reached_and_no_other() -> None:
+    modules = {name: import_module(f"sandbox.commands.{name}") for name in set(MODULES.values())}
+    there = {(each.name, name) for name, module in modules.items() for each in module.COMMANDS}
+    assert there == set(MODULES.items())
 
 
-def base_url(banner: str) -> str:
-    found = re.search(r"Base URL +(\S+)", banner)
-    assert found
-    return found[1]
+def test_help_names_every_command_on_a_line_of_its_own() -> None:
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).stdout
+    listed = [line for line in shown[shown.index("--help") :].splitlines()[1:] if line.startswith("  ")]
+    assert [line.split()[0] for line in listed] == list(MODULES)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
 
 
-def test_the_banner_says_where_everything_is_and_what_survives(tmp_path: Path) -> None:
-    with serving(tmp_path) as (_, banner):
-        assert re.search(r"Pages +http://127\.0\.0\.1:\d+/", banner)
-        assert re.search(r"Token +sandbox-token", banner)
-        assert ".ninebits-sandbox/sandbox.db" in banner
-        assert "survive a restart" in banner
-    with serving(tmp_path, "--db", ":memory:") as (_, banner):
-        assert "nothing survives" in banner
-
-
-def test_the_curl_line_of_the_banner_works_as_it_stands(tmp_path: Path) -> None:
-    with serving(tmp_path) as (_, banner):
-        command = banner[banner.index("curl ") : banner.index("Ctrl+C")]
-        done = subprocess.run(["bash", "-c", f"{command.strip()} -sS"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["status_code"] == 200
-
-
-def test_a_token_of_ones_own_is_not_printed(tmp_path: Path) -> None:
-    with serving(tmp_path, "--token", "a-secret-of-our-own") as (_, banner):
-        assert "a-secret-of-our-own" not in banner
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
-def test_sigterm_ends_it_with_0_and_lets_go_of_the_database(tmp_path: Path) -> None:
-    for _ in range(2):
-        with serving(tmp_path) as (process, _):
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
-
-
-def test_messages_survive_a_restart(tmp_path: Path) -> None:
-    with serving(tmp_path) as (process, banner):
-        url = base_url(banner)
-        sent = requests.post(
-            f"{url}/ng/v1/sendsms", json=EXAMPLE, headers={"Authorization": "Bearer sandbox-token"}, timeout=10
-        )
-        assert sent.status_code == 200
-        process.kill()
-        process.wait()
-    with serving(tmp_path) as (_, banner):
-        kept = requests.get(f"{base_url(banner)}/_sandbox/v1/messages", timeout=10).json()["messages"]
-    assert [message["text"] for message in kept] == [EXAMPLE["message"]]
-
-
-def test_a_taken_port_is_exit_code_3_with_the_remedy(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, said = serve_and_fail(tmp_path, "--port", str(taken.getsockname()[1]))
-    assert code == 3
-    assert "--port" in said
-
-
-def test_settings_that_make_no_sense_are_exit_code_2_all_at_once(tmp_path: Path) -> None:
-    code, said = serve_and_fail(tmp_path, "--max-messages", "none", NINEBITS_SANDBOX_PROT="1")
-    assert code == 2
-    assert "max_messages" in said.replace("-", "_")
-    assert "PORT" in said.upper()
-
-
-def test_another_programs_database_is_exit_code_4(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no database")
-    code, said = serve_and_fail(tmp_path, "--db", "notes.txt")
-    assert code == 4
-    assert (tmp_path / "notes.txt").read_text() == "no database"
-    assert "--db" in said
-
-
-def test_a_second_sandbox_on_the_same_database_is_exit_code_5(tmp_path: Path) -> None:
-    with serving(tmp_path):
-        code, said = serve_and_fail(tmp_path)
-    assert code == 5
-    assert "--db" in said
-
-
-def test_beyond_loopback_a_control_token_is_made_printed_and_asked_for(tmp_path: Path) -> None:
-    with serving(tmp_path, "--host", "0.0.0.0", "--db", ":memory:") as (_, banner):
-        token = re.search(r"Control +(\S{16,})", banner)
-        assert token
-        url = base_url(banner)
-        assert requests.get(f"{url}/_sandbox/v1/messages", timeout=10).status_code == 401
-        allowed = {"Authorization": f"Bearer {token[1]}"}
-        assert requests.get(f"{url}/_sandbox/v1/messages", headers=allowed, timeout=10).status_code == 200
-        assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
-
-
-def test_insecure_no_auth_says_so_loudly(tmp_path: Path) -> None:
-    with serving(tmp_path, "--host", "0.0.0.0", "--insecure-no-auth", "--db", ":memory:") as (_, banner):
-        assert "WARNING" in banner
-
-
-def test_the_demo_answers_a_text_with_its_first_question(tmp_path: Path) -> None:
-    with serving(tmp_path, "--demo", "--db", ":memory:") as (_, banner):
-        url = base_url(banner)
-        cinema = {"text": "CINEMA", "to": "48974"}
-        handset = f"{url}/_sandbox/v1/handsets/2348020000000"
-        texted = requests.post(f"{handset}/send", json=cinema, timeout=10).json()
-        assert texted["webhook_delivery"]["state"] == "delivered"
-        with requests.get(f"{url}/_sandbox/v1/events?after=0", stream=True, timeout=10) as events:
-            submitted = next(
-                json.loads(line[6:]) for line in events.iter_lines() if b'"kind": "message_submitted"' in line
-            )
-    assert submitted["message"]["text"].endswith("cinema?")
-    assert submitted["message"]["session_id"] == texted["message"]["session_id"]
-
-
-def test_the_demos_address_does_not_outlive_the_demo(tmp_path: Path) -> None:
-    with serving(tmp_path) as (_, banner):  # not even where a person had set another address before
-        account = f"{base_url(banner)}/_sandbox/v1/accounts/default"
-        requests.patch(account, json={"client_url": "http://127.0.0.1:9/sms"}, timeout=10).raise_for_status()
-    with serving(tmp_path, "--demo") as (_, banner):
-        assert "the demo survey" in banner
-    with serving(tmp_path) as (_, banner):
-        assert "go nowhere yet" in banner
-
-
-def test_a_client_url_that_was_set_at_run_time_survives_a_restart(tmp_path: Path) -> None:
-    with serving(tmp_path) as (_, banner):
-        account = f"{base_url(banner)}/_sandbox/v1/accounts/default"
-        requests.patch(account, json={"client_url": "http://127.0.0.1:9/sms"}, timeout=10).raise_for_status()
-    with serving(tmp_path) as (_, banner):
-        assert "posted to http://127.0.0.1:9/sms" in banner
-
-
-def test_send_takes_the_token_of_the_account_it_acts_for(
-    run: Run, routed: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = f'[[accounts]]\nname = "default"\n[[accounts]]\nname = "{routed.account}"\ntoken = "{routed.token}"\n'
-    (tmp_path / "ninebits-sandbox.toml").write_text(settings)
-    done = run("send", "hello", "--from", "48974", "--to", "2348020000000")
-    assert done.exit_code == 0, done.output
-    assert "hello" in run("messages").output
-    monkeypatch.setenv("NINEBITS_SANDBOX_ACCOUNT", "nobody")
-    assert run("send", "hello", "--from", "48974", "--to", "2348020000000").exit_code == 2
-
-
-def test_ready_says_by_its_exit_code_whether_a_sandbox_answers(run: Run) -> None:
-    assert run("ready").exit_code == 0
-    gone = run("ready", "--url", "http://127.0.0.1:1")
-    assert gone.exit_code == 3
-    assert "not ready" in gone.stderr
-
-
-def test_a_command_without_a_sandbox_is_exit_code_3_with_the_remedy(run: Run) -> None:
-    done = run("messages", "--url", "http://127.0.0.1:1")
-    assert done.exit_code == 3
-    assert "ninebits-sandbox serve" in done.stderr
-
-
-def test_send_goes_through_the_gateway_and_reply_waits_for_the_application(
-    run: Run, routed: Bench, receiver: Receiver
-) -> None:
-    sent = run("send", "Been to the cinema?", "--from", "48974", "--to", "+2348020000000", "--token", routed.token)
-    assert sent.exit_code == 0, sent.output
-    replied = run("reply", "2348020000000", "yesterday")
-    assert replied.exit_code == 0, replied.output
-    assert "delivered" in replied.output
-    assert json.loads(receiver.wait_for(1)[0].body)["message"] == "yesterday"
-
-
-def test_a_refused_send_prints_every_problem_and_is_not_0(run: Run, routed: Bench) -> None:
-    done = run("send", "hello", "--from", "4", "--to", "0802", "--token", routed.token)
+def test_a_command_that_is_none_is_exit_code_2() -> None:
+    done = CliRunner().invoke(main, ["massages"])
     assert done.exit_code == 2
-    assert "not a shortcode" in done.stderr
-    assert "national number" in done.stderr
+    assert "massages" in done.stderr
 
 
-def test_lists_filter_like_the_api_and_print_json_for_machines(run: Run, routed: Bench) -> None:
-    routed.sent(message="first", to="2348020000001")
-    routed.sent(message="second", to="2348020000002")
-    routed.submit(message=None)
-    lines = run("messages").output.splitlines()
-    assert [line.split()[-1] for line in lines] == ["first", "second"]
-    only = json.loads(run("messages", "--to", "2348020000002", "--json").output)
-    assert [message["text"] for message in only["messages"]] == ["second"]
-    refused = run("requests", "--verdict", "refused").output
-    assert "message is missing" in refused
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_in_one_line_what_it_does(name: str) -> None:
+    shown = CliRunner().invoke(main, [*name.split(), "--help"], terminal_width=200)
+    assert shown.exit_code == 0
+    usage, _, summary, *_ = shown.stdout.splitlines()
+    assert usage.startswith(f"Usage: main {name} ")
+    assert summary.strip().rstrip(".").count(". ") == 0
+    assert summary.endswith(".")
 
 
-def test_webhooks_are_listed_shown_attempted_and_redelivered(run: Run, routed: Bench, receiver: Receiver) -> None:
-    routed.sent()
-    receiver.answer_next(500)
-    run("reply", "2348020000000", "1")
-    listed = json.loads(run("webhooks", "list", "--state", "retrying", "--json").output)["webhook_deliveries"]
-    identifier = listed[0]["id"]
-    assert "500" in run("webhooks", "show", identifier).output
-    assert "delivered" in run("webhooks", "attempt", identifier).output
-    assert "delivered" in run("webhooks", "redeliver", identifier).output
-    assert len({request.body for request in receiver.wait_for(3)}) == 1
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_the_options_that_all_have(name: str) -> None:
+    options = {option for each in COMMANDS[name].params for option in each.opts}
+    assert ("--json" in options) is (name not in WITHOUT_JSON)
+    assert ({"--url", "--account", "--control-token"} <= options) is (name not in WITHOUT_SANDBOX)
 
 
-def test_control_characters_of_a_text_are_made_visible(run: Run, routed: Bench) -> None:
-    routed.sent(message="red \x1b[31m and \u202e reversed")
-    output = run("messages").output
-    assert "\x1b" not in output
-    assert "\u202e" not in output
-
-
-def test_tail_prints_what_happened_and_goes_on(routed: Bench, tmp_path: Path) -> None:
-    routed.sent(message="before")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox.cli", "tail", "--after", "0"],
-        cwd=tmp_path,
-        env=environment(NINEBITS_SANDBOX_URL=routed.sandbox.url, NINEBITS_SANDBOX_ACCOUNT=routed.account),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        seen = ""
-        while "before" not in seen:
-            seen = process.stdout.readline()
-        routed.sent(message="after")
-        while "after" not in seen:
-            seen = process.stdout.readline()
-        assert "message_submitted" in seen
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_config_show_says_where_each_value_came_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NINEBITS_SANDBOX_PORT", "3000")
-    rows = {row["key"]: row for row in json.loads(run("config", "show", "--max-messages", "5", "--json").output)}
-    assert rows["port"]["value"] == "3000"
-    assert "NINEBITS_SANDBOX_PORT" in rows["port"]["origin"]
-    assert "--max-messages" in rows["max_messages"]["origin"]
-    assert rows["host"]["origin"] == "default"
-
-
-def test_version_is_printed(run: Run) -> None:
-    assert re.fullmatch(r"ninebits-sandbox \d+\.\d+\.\d+\n", run("version").output)
+@pytest.mark.parametrize("name", sorted(set(MODULES.values()) - {"serving"}))
+def test_a_command_does_not_import_what_it_does_not_use(name: str) -> None:
+    code = f"import sandbox.cli, sandbox.commands.{name}, json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    loaded = set(json.loads(done.stdout))
+    assert loaded & set(UNUSED) == set()
+    own = {each for each in loaded if each.startswith("sandbox.")}
+    assert own - {f"sandbox.commands.{name}"} == {
+        "sandbox.cli",
+        "sandbox.client",
+        "sandbox.commands",
+        "sandbox.commands.lines",
+        "sandbox.commands.options",
+        "sandbox.config",
+        "sandbox.errors",
+        "sandbox.link",
+        "sandbox.model",
+    }

@@ -1,0 +1,70 @@
+"""The sandbox's time: clock show, freeze, advance, resume."""
+
+import click
+
+from sandbox.client import Json, SandboxClient
+from sandbox.commands import lines
+from sandbox.commands.options import as_json, duration, for_client
+from sandbox.config import visible
+
+
+@click.group()
+def clock() -> None:
+    """Look at the clock, let it stand still, advance it. All accounts share it."""
+
+
+@clock.command("show")
+@as_json
+@for_client
+def clock_show(client: SandboxClient, as_json: bool) -> None:
+    """Show the time and what is due next."""
+    _show(client.clock(), as_json)
+
+
+@clock.command("freeze")
+@as_json
+@for_client
+def clock_freeze(client: SandboxClient, as_json: bool) -> None:
+    """Let the clock stand still until it is advanced or resumed."""
+    _show(client.set_clock("freeze"), as_json)
+
+
+@clock.command("advance")
+@click.argument("by", type=duration)
+@as_json
+@for_client
+def clock_advance(client: SandboxClient, by: float, as_json: bool) -> None:
+    """Advance the clock, and return when everything that came due on the way has run to its end.
+
+    \b
+    ninebits-sandbox clock advance 30s      (or 5m, 2h, 1d)
+    """
+    with lines.Progress() as progress:
+        progress.say(f"advancing by {lines.span(by)} …")
+        moved = client.set_clock("advance", by)
+    _show(moved, as_json)
+
+
+@clock.command("resume")
+@as_json
+@for_client
+def clock_resume(client: SandboxClient, as_json: bool) -> None:
+    """Let the clock run again, from where it stands."""
+    _show(client.set_clock("resume"), as_json)
+
+
+def _show(it: Json, as_json: bool) -> None:
+    if as_json:
+        lines.show_json(it)
+        return
+    how = "stands still" if it["frozen"] else "runs"
+    ahead = f", {lines.span(it['ahead_s'])} ahead" if it["ahead_s"] >= 1 else ""
+    click.echo(visible(f"{it['now']}  {how}{ahead}"))
+    if moments := it.get("moments"):
+        click.echo(f"On the way something came due at {moments} moment{'s' if moments > 1 else ''}.")
+    if it["due"]:
+        click.echo("Next:")
+        lines.show_table(("", each["due_at"], each["kind"], each["account"]) for each in it["due"])
+
+
+COMMANDS = (clock,)

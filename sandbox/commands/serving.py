@@ -1,0 +1,154 @@
+"""What needs no running sandbox: serve, config, openapi, version.
+
+The server is imported by the command that needs it, because a start should be quick.
+"""
+
+import json
+import logging
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sandbox import config
+from sandbox.clock import to_iso
+from sandbox.commands.options import as_json, load, settings_options
+
+if TYPE_CHECKING:
+    from sandbox.server import Address
+    from sandbox.web.house import House
+
+_file = click.option("--config", "file", type=click.Path(path_type=Path), help="The file that holds settings.")
+
+
+@click.command()
+@_file
+@settings_options
+@click.option("--demo", is_flag=True, help="Run a small sample application, a cinema survey, as client_url.")
+def serve(demo: bool, file: Path | None, **flags: object) -> None:
+    """Start the sandbox.
+
+    \b
+    ninebits-sandbox serve --client-url http://127.0.0.1:8000/sms
+    ninebits-sandbox serve --demo
+    """
+    from sandbox import server
+
+    settings = load(file, flags).settings
+    _log_to_stderr(settings.log_format)
+    server.run(settings, demo=demo, on_ready=_banner)
+
+
+@click.group("config")
+def config_group() -> None:
+    """Look at the settings."""
+
+
+@config_group.command("show")
+@_file
+@settings_options
+@as_json
+def config_show(as_json: bool, file: Path | None, **flags: object) -> None:
+    """Show every setting, its value, and where the value came from."""
+    rows = config.rows(load(file, flags))
+    if as_json:
+        found = [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows]
+        click.echo(json.dumps(found))
+        return
+    width = max(len(row.key) for row in rows)
+    for row in rows:
+        click.echo(f"{row.key:<{width}}  {row.value:<28}  {row.origin}")
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI document; no sandbox has to run."""
+    from sandbox.web.openapi import document
+
+    click.echo(json.dumps(document(), ensure_ascii=True, indent=2))
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"ninebits-sandbox {installed_version('ninebits-sandbox')}")
+
+
+def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
+    """What to do first: where everything is, and what survives a restart."""
+    from sandbox.contract.requests import EXAMPLE
+
+    account = house.accounts.get(house.settings.accounts[0].name) or house.settings.accounts[0]
+    documented = account.token == config.DEFAULT_ACCOUNT.token
+    memory = house.settings.db == ":memory:"
+    token = account.token if documented else "$TOKEN"
+    said = [
+        f"ninebits-sandbox {installed_version('ninebits-sandbox')}",
+        "",
+        f"  Pages      {address.url}/",
+        f"  Base URL   {address.url}   in place of https://app.9bits.net:2081",
+        f"  Token      {account.token if documented else config.mask(account.token)}   of the account {account.name}",
+        f"  Replies    {_replies(account.client_url, demo_url)}",
+        f"  Database   {'memory: nothing survives the end of this process' if memory else house.settings.db}",
+    ]
+    if not memory:
+        said.append("             messages and pending webhook deliveries survive a restart and a crash")
+    if house.clock.frozen:
+        said.append("  Clock      stands still until it is advanced")
+    elif house.clock.ahead_ms >= 1000:
+        said.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; a reset of everything ends that")
+    if house.control_token and not house.settings.control_token:
+        said.append(f"  Control    {house.control_token}   which pages and control API ask for")
+    elif house.settings.beyond_loopback and house.control_token is None:
+        said.append("  WARNING    anybody who reaches this address can read and change everything: no control token")
+    said += [
+        "",
+        "Send the documented example as your application would:",
+        "",
+        f"  curl {address.url}/ng/v1/sendsms -H 'Authorization: Bearer {token}' \\",
+        f"    -H 'Content-Type: application/json' -d '{EXAMPLE}'",
+        "",
+    ]
+    if demo_url:
+        said += ["Or open the page, make a handset and text CINEMA to 48974: the demo survey answers.", ""]
+    click.echo("\n".join([*said, "Ctrl+C stops the sandbox."]))
+    sys.stdout.flush()
+
+
+def _replies(client_url: str | None, demo_url: str | None) -> str:
+    if client_url is None:
+        return "go nowhere yet: name your application with --client-url http://127.0.0.1:8000/sms"
+    what = "   the demo survey" if client_url == demo_url else ""
+    return f"posted to {config.mask_url(client_url)}{what}"
+
+
+class _OneLine(logging.Formatter):
+    """One event, one line: control characters escaped; as text, or as a JSON object."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self._form == "text":
+            return config.visible(super().format(record))
+        fields = {
+            "at": to_iso(round(record.created * 1000)),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def _log_to_stderr(form: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(form))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+COMMANDS = (serve, config_group, openapi, version)
