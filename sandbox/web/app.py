@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
 from sandbox.errors import SandboxError
-from sandbox.web import control_api, pages
+from sandbox.web import control_api, openapi, operations, pages
 from sandbox.web.access import CONTROL, GATEWAY, Access, App, Disconnected, Receive, Send
-from sandbox.web.gateway_api import gateway_api
+from sandbox.web.gateway_api import HangUp, gateway_api
 from sandbox.web.house import House
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,15 @@ async def _live(_: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     """The database answers too; 503 if not, by way of the error handler."""
-    await control_api.house_of(request).database.read(lambda db: db.execute("SELECT 1").fetchone())
+    await operations.house_of(request).database.read(lambda db: db.execute("SELECT 1").fetchone())
     return JSONResponse({"status": "ok"})
+
+
+async def _docs(request: Request) -> Response:
+    """The control API to read."""
+    from sandbox.web import api_page  # which a start can do without
+
+    return await api_page.docs(request)
 
 
 def _allowed(request: Request) -> str:
@@ -44,18 +51,25 @@ async def _on_error(request: Request, error: Exception) -> Response:
     if not expected:
         log.error("A request failed", exc_info=error)
     if request.url.path.startswith((CONTROL, "/livez", "/readyz")):
-        return control_api.error_answer(error)
+        return operations.error_answer(error)
     return await pages.error_page(request, error)
 
 
-def build(house: House) -> App:
-    """The application of a house."""
+def build(house: House, *, hang_up: HangUp) -> App:
+    """The application of a house; `hang_up` closes the connection of a call, for which ASGI has no word."""
     inner = Starlette(
-        routes=[Route("/livez", _live), Route("/readyz", _ready), *control_api.routes(), *pages.routes()],
+        routes=[
+            Route("/livez", _live),
+            Route("/readyz", _ready),
+            *control_api.routes(),
+            *openapi.routes(),
+            Route("/_sandbox/docs", _docs),
+            *pages.routes(),
+        ],
         exception_handlers={HTTPException: _on_error, SandboxError: _on_error, Exception: _on_error},
     )
     inner.state.house = house
-    gateway = gateway_api(house.gateway, max_body=house.settings.max_body)
+    gateway = gateway_api(house.gateway, max_body=house.settings.max_body, hang_up=hang_up)
 
     def doors(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
         # The gateway's one route needs no router, and is the one whose speed is felt.

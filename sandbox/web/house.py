@@ -12,8 +12,11 @@ from sandbox.control import Control
 from sandbox.gateway import Gateway
 from sandbox.network import Network
 from sandbox.scheduler import Scheduler
+from sandbox.stage import Stage
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database
+from sandbox.store.faults import Faults
+from sandbox.waiting import Watch
 from sandbox.web.live import Listeners
 
 
@@ -24,9 +27,12 @@ class House:
     database: Database
     clock: Clock
     accounts: Directory
+    faults: Faults
     bus: Bus
     scheduler: Scheduler
     gateway: Gateway
+    stage: Stage
     network: Network
     control: Control
+    watch: Watch
     listeners: Listeners

@@ -12,13 +12,14 @@ from functools import partial
 from sandbox.bus import Bus
 from sandbox.clock import to_iso
 from sandbox.events import Entry, News
-from sandbox.store import journal, messages, outbox
+from sandbox.store import faults, journal, messages, outbox, scenarios
 from sandbox.store.database import Database, Queries
-from sandbox.web import shapes
+from sandbox.web import bench_shapes, shapes
 
 HEARTBEAT_S = 15.0
 _OF_MESSAGE = (News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGINATED)
 _OF_DELIVERY = (News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED)
+_OF_RUN = (News.RUN_STARTED, News.RUN_MOVED, News.RUN_MISSED, News.RUN_ENDED)
 
 
 class Listeners:
@@ -33,7 +34,7 @@ async def events(
 ) -> AsyncIterator[bytes]:
     """Server-sent events as bytes, without end; from the entry after `after`, or from now on.
 
-    `full` events carry the message, request or webhook delivery; otherwise its identifier alone. Ends when the bus is
+    `full` events carry what they are about (a message, a run …); otherwise its identifier alone. Ends when the bus is
     closed or the listener was dropped.
     """
     with bus.subscribe(partial(_is_for, account)) as news:
@@ -91,6 +92,10 @@ def _identifier(entry: Entry) -> shapes.Shape:
         return {"request_id": f"r{entry.subject}"}
     if entry.kind in _OF_DELIVERY:
         return {"webhook_delivery_id": f"w{entry.subject}"}
+    if entry.kind is News.FAULT_CHANGED:
+        return {"fault_id": f"f{entry.subject}"}
+    if entry.kind in _OF_RUN:
+        return {"run_id": f"s{entry.subject}"}
     return {}
 
 
@@ -107,4 +112,10 @@ def _thing(db: Queries, entry: Entry) -> shapes.Shape:
         made["webhook_delivery"] = (
             None if delivery is None else shapes.delivery(delivery, outbox.attempts(db, delivery.seq))
         )
+    elif entry.kind is News.FAULT_CHANGED:
+        fault = faults.get(db, entry.subject)
+        made["fault"] = None if fault is None else bench_shapes.fault(fault)
+    elif entry.kind in _OF_RUN:
+        run = scenarios.get_whole(db, entry.subject)
+        made["run"] = None if run is None else bench_shapes.run(run)
     return made

@@ -14,10 +14,21 @@ from starlette.requests import Request
 from sandbox.contract.numbers import TELCOS, telco_of
 from sandbox.contract.problems import quote
 from sandbox.errors import Invalid
-from sandbox.model import Account, Handset, HandsetState, Msisdn, Shortcode
-from sandbox.network import Texting
+from sandbox.model import (
+    Account,
+    Drop,
+    FaultOn,
+    Handset,
+    HandsetState,
+    Msisdn,
+    Shortcode,
+    Texting,
+)
+from sandbox.scenario import asking
+from sandbox.scenario.steps import MakeFault
 from sandbox.web.access import read_body
-from sandbox.web.control_api import MAX_ADVANCE_S, Fields, house_of
+from sandbox.web.fields import MAX_ADVANCE_S, Fields, Whole, optional
+from sandbox.web.operations import house_of
 
 MAX_FIELDS = 32
 MAX_LABEL = 80
@@ -54,7 +65,7 @@ async def typed_by(request: Request) -> dict[str, str]:
     return {name: value.replace("\r\n", "\n").replace("\r", "\n") for name, value in pairs}
 
 
-def _fields(typed: Mapping[str, str], *names: str) -> Fields:
+def fields(typed: Mapping[str, str], *names: str) -> Fields:
     return Fields({name: typed[name] for name in names if name in typed})
 
 
@@ -71,7 +82,7 @@ def _own(given: Fields, account: Account, shortcode: Shortcode | None) -> None:
 
 def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> tuple[Handset, Shortcode, Texting | None]:
     """A new handset, the shortcode that it talks to, and its first text if it has one. Raises Invalid."""
-    given = _fields({**typed, "shortcode": _bare(typed.get("shortcode", ""))}, "label", "telco", "shortcode", "text")
+    given = fields({**typed, "shortcode": _bare(typed.get("shortcode", ""))}, "label", "telco", "shortcode", "text")
     number = _bare(typed.get("number", ""))
     if not number:
         given.wrong("number", "A handset needs a number, for example 2348020000000.")
@@ -93,7 +104,7 @@ def to_text(
     typed: Mapping[str, str], account: Account, shortcode: Shortcode, msisdn: Msisdn, *, max_text: int
 ) -> Texting:
     """A text typed in a conversation: a reply in the last session, or the start of a new one. Raises Invalid."""
-    given = _fields(typed, "text", "session")
+    given = fields(typed, "text", "session")
     session = given.choice("session", ("last", "new"))
     text = given.text("text", longest=max_text)
     if text is None and not typed.get("text"):
@@ -106,7 +117,7 @@ def to_text(
 
 def to_change(typed: Mapping[str, str], old: Handset) -> Handset:
     """A handset with what a form says about it; the rest stays. Raises Invalid."""
-    given = _fields(typed, "label", "telco", "state")
+    given = fields(typed, "label", "telco", "state")
     label = given.text("label", longest=MAX_LABEL)
     telco = given.choice("telco", TELCOS)
     state = given.choice("state", tuple(HandsetState))
@@ -120,14 +131,63 @@ def to_change(typed: Mapping[str, str], old: Handset) -> Handset:
     )
 
 
-def to_advance(typed: Mapping[str, str]) -> int:
-    """How far the clock is to be moved, in `_ms`. Raises Invalid."""
-    given = _fields(typed, "seconds")
+def to_advance(typed: Mapping[str, str], now_ms: int) -> int:
+    """How far the clock is to be moved, in `_ms`: by `seconds`, or up to the moment `until`. Raises Invalid."""
+    given = fields(typed, "seconds", "until")
     seconds = given.seconds("seconds", MAX_ADVANCE_S)
+    until_ms = given.take(optional("until", Whole(0, now_ms + MAX_ADVANCE_S * 1000), ""))
     given.done()
+    if until_ms is not None:
+        return max(0, until_ms - now_ms)
     if not seconds:
         raise Invalid(("seconds", "How many seconds? Type a number above 0."))
     return round(seconds * 1000)
+
+
+def to_play(typed: Mapping[str, str]) -> Msisdn | None:
+    """The handset that a scenario is to play; None is any. Raises Invalid."""
+    given = Fields({})
+    msisdn = given.msisdn("msisdn", _bare(typed.get("msisdn", "")) or None)
+    given.done()
+    return msisdn
+
+
+EFFECTS = ("status", *Drop, "hold", "delay")
+"""What a fault's form offers; a delay goes with any of them."""
+
+
+def to_fault(typed: Mapping[str, str]) -> MakeFault:
+    """The fault that a form asks for. Raises Invalid, with the names of the form's fields."""
+    given = fields(typed, "on", "effect", "status", "delay", "times")
+    on = given.choice("on", tuple(FaultOn)) or FaultOn.SENDSMS
+    chosen = given.choice("effect", EFFECTS)
+    status = given.take(optional("status", Whole(400, 599), ""))
+    delay_s = given.seconds("delay", asking.MOST_DELAY_S)
+    times = given.take(optional("times", Whole(1, asking.MOST_TIMES), ""))
+    handset = given.msisdn("handset", _bare(typed.get("handset", "")) or None)
+    if chosen == "status" and status is None:
+        given.wrong("status", "Which status? Type one from 400 to 599.")
+    if chosen == "delay" and not delay_s:
+        given.wrong("delay", "How late? Type seconds above 0.")
+    given.done()
+    effect: dict[str, object] = {"delay_s": delay_s or 0}
+    match chosen:
+        case None | "status":
+            effect["status"] = status
+        case "hold":
+            effect["hold"] = True
+        case "delay":
+            pass
+        case drop:
+            effect["drop"] = drop
+    match = {} if handset is None else {"to" if on is FaultOn.SENDSMS else "from": handset}
+    try:
+        return asking.fault_from({"on": on, "times": times, "match": match, "effect": effect})
+    except Invalid as error:  # what fits together is known there
+        raise Invalid(*((_FIELDS.get(name, "effect"), reason) for name, reason in error.fields)) from None
+
+
+_FIELDS = {"on": "on", "times": "times", "effect.status": "status", "effect.delay_s": "delay"}
 
 
 def known(value: str, choices: tuple[str, ...], what: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
@@ -18,12 +18,17 @@ from sandbox.config import mask, mask_url
 from sandbox.errors import NotFound
 from sandbox.events import News
 from sandbox.model import Account
+from sandbox.store import journal, messages
 from sandbox.store.accounts import Directory
+from sandbox.store.database import Queries
+from sandbox.web import page_bench_words as bench_words
 from sandbox.web import page_words as words
-from sandbox.web.control_api import account_of, house_of
+from sandbox.web.operations import account_of, house_of
 
 if TYPE_CHECKING:  # 39 ms, which a server that nobody looks at need not spend
     from jinja2 import Environment
+
+T = TypeVar("T")
 
 _PACKAGE = Path(__file__).parents[1]
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -40,9 +45,12 @@ _ICONS = {
     "in": "M8 2v8M4.5 6.8 8 10.2l3.5-3.4M2.5 13.5h11",
     "out": "M8 10.5v-8M4.5 5.8 8 2.3l3.5 3.5M2.5 13.5h11",
     "pencil": "m10.8 2.6 2.6 2.6-7.6 7.6-3.3.7.7-3.3z",
+    "pulse": "M1.5 8.5h3l2-5 3 9 2-4h3",
     "plus": "M8 3v10M3 8h10",
     "retry": "M13.2 8a5.2 5.2 0 1 1-1.6-3.7M13.4 2v3h-3",
+    "play": "M4.5 2.8v10.4l8.5-5.2z",
     "search": "M7 2.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6ZM10.6 10.6 14 14",
+    "script": "M3 2.5h10v11H3zM5.5 5.5h5M5.5 8h5M5.5 10.5h3",
     "send": "M2.5 8 13.8 2.8 10.6 13.4 7.6 9.2zM7.6 9.2l6.2-6.4",
     "settings": "M2 4.5h7M12.5 4.5H14M2 11.5h1.5M7 11.5h7M10.7 2.9v3.2M5.2 9.9v3.2",
     "stop": "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8ZM3.8 3.8l8.4 8.4",
@@ -57,6 +65,16 @@ class Frame:
 
     unread: int
     seq: int
+
+
+async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T]:
+    """What a page shows, with the frame around it, from one state of the store."""
+    account = account_of(request)
+    return await house_of(request).database.read(lambda db: (_frame(db, account), view(db)))
+
+
+def _frame(db: Queries, account: Account) -> Frame:
+    return Frame(unread=messages.unread(db, account.name), seq=journal.last_seq(db))
 
 
 def first_account(accounts: Directory) -> Account:
@@ -161,6 +179,11 @@ def environment() -> "Environment":
         words.outcome_words,
         words.span,
         words.state_icon,
+        bench_words.due_words,
+        bench_words.effect_words,
+        bench_words.left_words,
+        bench_words.only_words,
+        bench_words.run_status,
         mask,
         mask_url,
         visible,

@@ -3,10 +3,13 @@
 Every function runs inside `database.read`. Nothing is written, and no more is loaded than the page at hand shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log1p
+from typing import TYPE_CHECKING
 
+from sandbox.contract.numbers import parse_msisdn, parse_shortcode
+from sandbox.contract.requests import decode_json
 from sandbox.model import (
     Account,
     Attempt,
@@ -17,23 +20,24 @@ from sandbox.model import (
     Msisdn,
     RecordedRequest,
     Shortcode,
-    Timer,
     WebhookDelivery,
 )
-from sandbox.network import handset_of
 from sandbox.store import journal, messages, outbox
 from sandbox.store.database import Queries
 from sandbox.web import page_words as words
-from sandbox.web.page_render import Frame
 from sandbox.web.page_words import Status
+
+if TYPE_CHECKING:
+    from sandbox.lint import Finding
 
 CONVERSATIONS = 50
 BUBBLES = 30
+REFUSED = 30  # calls in which the refused messages of a conversation are looked for
+LARGEST_REFUSED = 16 * 1024  # bytes of such a call
 ROWS = 50
-
-
-def frame(db: Queries, account: Account) -> Frame:
-    return Frame(unread=messages.unread(db, account.name), seq=journal.last_seq(db))
+FINDINGS = 20
+RECENT = 200  # messages of a conversation that a finding on its page may be about
+LIVE = 2_000  # how far the journal may have come for findings to be looked for again with every event
 
 
 # Conversations -----------------------------------------------------------------------------------------------------
@@ -85,19 +89,55 @@ class Bubble:
     opens_session: bool  # whether it is the first of its session on this page
 
     @property
+    def seq(self) -> int:
+        return self.message.seq
+
+    @property
     def is_mt(self) -> bool:
         return self.message.direction is Direction.MT
 
     @property
     def warnings(self) -> int:
-        return len(self.message.warnings) + sum(len(each.warnings) for each in self.posted)
+        """How many there are besides `faults`."""
+        said = (*self.message.warnings, *(warning for each in self.posted for warning in each.warnings))
+        return sum(words.fault_words(each) is None for each in said)
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """The failures that somebody asked for, in words, each once, however often it struck."""
+        outcomes = (attempt.outcome for each in self.posted for attempt in each.attempts)
+        said = (
+            *self.message.warnings,
+            *(warning for each in self.posted for warning in each.warnings),
+            *(outcome.error for outcome in outcomes if outcome is not None),
+        )
+        return list(dict.fromkeys(told for each in said if (told := words.fault_words(each)) is not None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A call that would have become a message of the conversation; its own number, as there is no message."""
+
+    request: RecordedRequest
+    text: str
+    status: Status
+
+    @property
+    def seq(self) -> int:
+        return self.request.seq
+
+    @property
+    def asked(self) -> str | None:
+        """In words, if it was a fault that refused it."""
+        told = (words.fault_words(each.message) for each in self.request.problems)
+        return next((each for each in told if each is not None), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
     handset: Handset
     shortcode: Shortcode
-    bubbles: Sequence[Bubble]  # the oldest first
+    bubbles: Sequence[Bubble | Refused]  # the oldest first
     older: int | None
     newest: bool  # whether the conversation's last message is on this page
     session_id: str | None  # that a reply carries; None until the application has sent something
@@ -117,16 +157,22 @@ def thread(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, 
     found = messages.page(
         db, account=account.name, msisdn=msisdn, shortcode=shortcode, before=before, limit=BUBBLES + 1
     )
-    shown = list(reversed(found[:BUBBLES]))
+    shown, older = list(reversed(found[:BUBBLES])), len(found) > BUBBLES
     last = messages.last_session(db, account=account.name, msisdn=msisdn, shortcode=shortcode)
     return Thread(
-        handset=handset_of(db, account.name, msisdn),
+        handset=messages.handset_of(db, account.name, msisdn),
         shortcode=shortcode,
-        bubbles=[
-            _bubble(db, account, message, None if number == 0 else shown[number - 1])
-            for number, message in enumerate(shown)
-        ],
-        older=shown[0].seq if len(found) > BUBBLES else None,
+        bubbles=sorted(
+            [
+                *(
+                    _bubble(db, account, message, None if number == 0 else shown[number - 1])
+                    for number, message in enumerate(shown)
+                ),
+                *_refused(db, account, shortcode, msisdn, after=shown[0].seq if older else None, before=before),
+            ],
+            key=lambda each: each.seq,
+        ),
+        older=shown[0].seq if older else None,
         newest=before is None,
         session_id=None if last is None else last[1],
     )
@@ -148,6 +194,28 @@ def _bubble(db: Queries, account: Account, message: Message, previous: Message |
         posted=deliveries,
         opens_session=previous is None or previous.session_id != message.session_id,
     )
+
+
+def _refused(
+    db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, *, after: int | None, before: int | None
+) -> Iterator[Refused]:
+    """Of the account's newest refused calls, those that were meant for the conversation."""
+    for request in messages.requests_page(
+        db, account=account.name, unowned=False, verdict="refused", after=after, before=before, limit=REFUSED
+    ):
+        try:
+            body = decode_json(request.body) if len(request.body) <= LARGEST_REFUSED else None
+        except ValueError:
+            continue
+        if not isinstance(body, dict):
+            continue
+        sender, to, text = body.get("from"), body.get("to"), body.get("message")
+        if not (isinstance(sender, str) and isinstance(to, str)):
+            continue
+        if (parse_shortcode(sender), parse_msisdn(to)) == (shortcode, msisdn):
+            yield Refused(
+                request=request, text=text if isinstance(text, str) else "", status=words.request_status(request)
+            )
 
 
 def is_unread(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn) -> bool:
@@ -260,8 +328,37 @@ def _outcome(attempt: Attempt) -> str:
     return "under way" if attempt.outcome is None else words.outcome_words(attempt.outcome)
 
 
-# Settings ----------------------------------------------------------------------------------------------------------
+# Findings ----------------------------------------------------------------------------------------------------------
 
 
-def due(db: Queries) -> Sequence[Timer]:
-    return outbox.timers(db, limit=8)
+def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) -> "Sequence[Finding] | None":
+    """What is suspicious about the account's application; None if that was not looked for: `again`, with an event, in
+    a record so long that looking would keep others waiting."""
+    if again and journal.last_seq(db) > LIVE:
+        return None
+    from sandbox.store import findings  # which a start can do without
+
+    return findings.findings(db, account.name, deadline_ms=deadline_ms)
+
+
+def findings_of_thread(
+    found: "Sequence[Finding] | None", db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn
+) -> "Sequence[Finding] | None":
+    """Those about a conversation."""
+    if not found:
+        return found
+    newest = messages.page(db, account=account.name, msisdn=msisdn, shortcode=shortcode, limit=RECENT)
+    mine = {each.seq for each in newest}
+    return [each for each in found if not mine.isdisjoint(each.message_seqs)][:FINDINGS]
+
+
+def findings_of_webhook(found: "Sequence[Finding] | None", db: Queries, seq: int) -> "Sequence[Finding] | None":
+    """Those about a webhook delivery of the account, or about what the application did upon it."""
+    it = outbox.get(db, seq)
+    if not found or it is None:
+        return found
+    return [
+        each
+        for each in found
+        if seq == each.delivery_seq or (each.delivery_seq is None and it.message_seq in each.message_seqs)
+    ][:FINDINGS]

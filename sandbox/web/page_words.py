@@ -107,7 +107,18 @@ def outcome_tone(outcome: Outcome | None) -> Tone:
 def request_status(request: RecordedRequest) -> Status:
     if request.verdict == "accepted":
         return Status("ticks", f"{request.status_code} accepted", "good")
+    if not request.status_code:  # a fault took the answer
+        return Status("cross", "refused without an answer", "bad")
     return Status("cross", f"{request.status_code} refused", "bad")
+
+
+_ASKED = re.compile(r"The fault (f\d+) asked for this, [^:]*: (.*)\.")  # contract/problems.py
+
+
+def fault_words(told: str) -> str | None:
+    """`fault f17: the answer is lost`, of what a record says when somebody asked for it; None of anything else."""
+    found = _ASKED.fullmatch(told)
+    return f"fault {found[1]}: {found[2]}" if found else None
 
 
 _LIST_WORDS: dict[str, Status] = {

@@ -6,38 +6,34 @@ in page_words.py and drawn by the templates. Every form works without JavaScript
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from sandbox.config import KEYS, account_from, mask_url
-from sandbox.contract.numbers import TELCOS, NumberFault, parse_msisdn, parse_shortcode
+from sandbox.contract.numbers import TELCOS
 from sandbox.contract.problems import quote
 from sandbox.contract.requests import EXAMPLE
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
 from sandbox.gateway import PATH
-from sandbox.model import DeliveryState, Handset, Msisdn, Shortcode
-from sandbox.network import handset_of
+from sandbox.model import DeliveryState, Handset
 from sandbox.store.database import Queries
+from sandbox.store.messages import handset_of
 from sandbox.web import page_forms as forms
+from sandbox.web import page_scenarios, page_settings
 from sandbox.web import page_views as views
 from sandbox.web import page_words as words
 from sandbox.web.access import COOKIE, login_cookie, same_secret
-from sandbox.web.control_api import account_of, house_of, own_delivery, query_of, seq_of
+from sandbox.web.control_webhooks import own_delivery
+from sandbox.web.operations import account_of, house_of, query_of, seq_of
 from sandbox.web.page_forms import Form, complaining, typed_by
-from sandbox.web.page_render import Frame, page, see_other, static, url_for
+from sandbox.web.page_render import look, page, see_other, static, url_for
+from sandbox.web.page_transcripts import conversation_of, transcript
 
-T = TypeVar("T")
-
-
-async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T]:
-    """What a page shows, with the frame around it, from one state of the store."""
-    account = account_of(request)
-    return await house_of(request).database.read(lambda db: (views.frame(db, account), view(db)))
-
+if TYPE_CHECKING:
+    from sandbox.lint import Finding
 
 # Conversations -----------------------------------------------------------------------------------------------------
 
@@ -79,21 +75,22 @@ async def add_handset(request: Request) -> Response:
     return see_other(request, f"/c/{shortcode}/{handset.msisdn}")
 
 
-def conversation_of(request: Request) -> tuple[Shortcode, Msisdn]:
-    """The two numbers in the path."""
-    shortcode = parse_shortcode(request.path_params["shortcode"])
-    msisdn = parse_msisdn(request.path_params["msisdn"])
-    if isinstance(shortcode, NumberFault) or isinstance(msisdn, NumberFault):
-        raise NotFound("A conversation's address is /c/, a shortcode, and a phone number in international form.")
-    return shortcode, msisdn
-
-
 def is_looked_at(request: Request) -> bool:
     """Whether a person sees the answer: not if the page is behind another, or is loaded ahead of need."""
     background = request.headers.get("x-refresh") == "background" or "prefetch" in request.headers.get(
         "sec-purpose", ""
     )
     return request.method == "GET" and not background
+
+
+def findings_for(request: Request) -> Callable[[Queries], "Sequence[Finding] | None"]:
+    """What looks for findings about the account; None where that would keep others waiting with every event."""
+    return partial(
+        views.findings,
+        account=account_of(request),
+        deadline_ms=round(house_of(request).settings.webhook_deadline_s * 1000),
+        again="x-refresh" in request.headers,
+    )
 
 
 async def thread(request: Request, *, form: Form | None = None, status: int = 200) -> Response:
@@ -105,11 +102,13 @@ async def thread(request: Request, *, form: Form | None = None, status: int = 20
     unread = partial(views.is_unread, account=account, shortcode=shortcode, msisdn=msisdn)
     if is_looked_at(request) and before is None and await house.database.read(unread):
         await house.control.mark_read(account.name, msisdn, shortcode)
-    frame, (side, found) = await look(
+    suspicious = findings_for(request)
+    frame, (side, found, findings) = await look(
         request,
         lambda db: (
             views.sidebar(db, account, search=search, before=older),
             views.thread(db, account, shortcode, msisdn, before=before),
+            views.findings_of_thread(suspicious(db), db, account, shortcode, msisdn),
         ),
     )
     name = found.handset.label or words.grouped(msisdn)
@@ -124,6 +123,7 @@ async def thread(request: Request, *, form: Form | None = None, status: int = 20
         side=side,
         current=(shortcode, msisdn),
         thread=found,
+        findings=findings,
         form=form or Form(),
         telcos=TELCOS,
         max_text=house.settings.max_text,
@@ -211,7 +211,14 @@ async def webhooks(request: Request) -> Response:
 
 async def one_webhook(request: Request) -> Response:
     account, seq = account_of(request), seq_of(request, "w")
-    frame, found = await look(request, partial(views.webhook, account=account, seq=seq))
+    suspicious = findings_for(request)
+    frame, (found, findings) = await look(
+        request,
+        lambda db: (
+            views.webhook(db, account, seq),
+            views.findings_of_webhook(suspicious(db), db, seq),
+        ),
+    )
     if found is None:
         raise NotFound(f"There is no webhook delivery w{seq} in the account {account.name}.")
     return page(
@@ -221,13 +228,15 @@ async def one_webhook(request: Request) -> Response:
         section="webhooks",
         frame=frame,
         owed=found,
+        findings=findings,
         marks=views.timeline(found.posted, account),
     )
 
 
 async def act_on_webhook(request: Request, *, verb: str) -> Response:
     """`attempt`, `redeliver` and `cancel`; back to the conversation if the button stood there."""
-    control, typed, seq = house_of(request).control, await typed_by(request), await own_delivery(request)
+    house, typed = house_of(request), await typed_by(request)
+    control, seq = house.control, (await own_delivery(house, account_of(request), seq_of(request, "w"))).seq
     match verb:
         case "attempt":
             done = await control.attempt(seq, wait_s=None)
@@ -238,69 +247,6 @@ async def act_on_webhook(request: Request, *, verb: str) -> Response:
     if typed.get("from") == "thread":
         return see_other(request, f"/c/{done.shortcode}/{done.msisdn}#m{done.message_seq}")
     return see_other(request, f"/webhooks/{done.id}")
-
-
-# Settings ----------------------------------------------------------------------------------------------------------
-
-
-async def settings(request: Request, *, form: Form | None = None) -> Response:
-    house, account = house_of(request), account_of(request)
-    frame, due = await look(request, views.due)
-    url = account.client_url or ""
-    keys = [key for key in KEYS if key.scope == "server"]
-    return page(
-        request,
-        "settings.html",
-        title="Settings",
-        section="settings",
-        frame=frame,
-        at="/settings" if form else None,
-        status=400 if form else 200,
-        form=form or Form(),
-        due=due,
-        ahead_ms=house.clock.ahead_ms,
-        client_url=url if mask_url(url) == url else "",  # one that holds a password is replaced, never shown
-        has_secrets=mask_url(url) != url,
-        rows=[(key, key.text(getattr(house.settings, key.attribute))) for key in keys],
-        account_rows=[(key, key.text(getattr(account, key.attribute))) for key in KEYS if key.scope == "account"],
-        changed={key.name for key in keys if getattr(house.settings, key.attribute) != key.default},
-    )
-
-
-async def set_client_url(request: Request) -> Response:
-    account, typed = account_of(request), await typed_by(request)
-    url = None if typed.get("action") == "remove" else typed.get("client_url", "").strip()
-    try:
-        if url == "":
-            raise Invalid(("client_url", "Type an address, for example http://127.0.0.1:8000/sms."))
-        change = partial(account_from, {"client_url": url})
-        await house_of(request).control.change_account(account.name, lambda present: change(defaults=present))
-    except Invalid as error:
-        wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
-        return await settings(request, form=Form(typed, {"client_url": wrong}))
-    return see_other(request, "/settings#application")
-
-
-async def set_clock(request: Request) -> Response:
-    control, typed = house_of(request).control, await typed_by(request)
-    try:
-        match forms.known(typed.get("action", ""), ("freeze", "resume", "advance"), "action"):
-            case "freeze":
-                await control.freeze()
-            case "resume":
-                await control.resume()
-            case _:
-                await control.advance(forms.to_advance(typed))
-    except Invalid as error:
-        return await settings(request, form=complaining(typed, error))
-    return see_other(request, "/settings#clock")
-
-
-async def reset(request: Request) -> Response:
-    account, typed = account_of(request), await typed_by(request)
-    scope = forms.known(typed.get("scope", ""), ("account", "all"), "scope")
-    await house_of(request).control.reset(None if scope == "all" else account.name)
-    return see_other(request, "/")
 
 
 # Login, errors, routes ---------------------------------------------------------------------------------------------
@@ -385,6 +331,7 @@ def routes() -> Sequence[Route]:
         Route(chat, thread),
         Route(chat, reply, methods=post),
         Route(f"{chat}/handset", change_handset, methods=post),
+        Route(f"{chat}/as/{{form}}", transcript),
         Route("/requests", requests),
         Route("/requests/{id}", one_request),
         Route("/webhooks", webhooks),
@@ -393,10 +340,8 @@ def routes() -> Sequence[Route]:
             Route(f"{delivery}/{verb}", partial(act_on_webhook, verb=verb), methods=post)
             for verb in ("attempt", "redeliver", "cancel")
         ),
-        Route("/settings", settings),
-        Route("/settings/client-url", set_client_url, methods=post),
-        Route("/settings/clock", set_clock, methods=post),
-        Route("/settings/reset", reset, methods=post),
+        *page_scenarios.routes(),
+        *page_settings.routes(),
         Route("/login", login, methods=["GET", "POST"]),
         Route("/static/{file}", static),
     ]

@@ -357,6 +357,27 @@ def test_the_life_of_a_webhook_delivery_is_heard(routed: "Bench", receiver: "Rec
     assert heard[-1]["webhook_delivery"] == routed.get(f"/webhook-deliveries/{again}")
 
 
+def test_the_life_of_a_fault_is_heard(bench: "Bench") -> None:
+    with listening(bench.sandbox, f"?account={bench.account}") as listener:
+        fault = bench.post("/faults", {"on": "sendsms", "effect": {"status": 503}})
+        assert listener.wait_for("fault_changed")["fault"] == fault
+        bench.submit()
+        assert listener.wait_for("fault_changed")["fault"] == bench.get(f"/faults/{fault['id']}")
+        bench.call("DELETE", f"/faults/{fault['id']}")
+        heard = listener.wait_for("fault_changed")
+    assert (heard["fault_id"], heard["fault"]) == (fault["id"], None)
+
+
+def test_the_life_of_a_scenarios_run_is_heard(bench: "Bench") -> None:
+    with listening(bench.sandbox, f"?account={bench.account}") as listener:
+        run = bench.post("/scenarios/happy-survey/runs", {"msisdn": "2348020000000"})["id"]
+        assert listener.wait_for("run_started")["run_id"] == run
+        bench.sent(message="It knows nothing of this one.")
+        assert listener.wait_for("run_missed")["run"]["misses"]
+        stopped = bench.post(f"/scenarios/happy-survey/runs/{run}/stop", status=200)
+        assert listener.wait_for("run_ended")["run"] == stopped
+
+
 def test_a_brief_stream_names_things_and_does_not_show_them(bench: "Bench") -> None:
     with listening(bench.sandbox, f"?account={bench.account}&view=brief") as listener:
         message = bench.sent()

@@ -4,6 +4,7 @@ import { takeOverForms } from "./forms.js";
 import { meterTexts } from "./composer.js";
 import { offerCopies } from "./copy.js";
 import { listenForKeys } from "./keys.js";
+import { leadToPlaces } from "./editor.js";
 
 document.documentElement.classList.add("js");
 follow();
@@ -11,3 +12,4 @@ takeOverForms();
 meterTexts();
 offerCopies();
 listenForKeys();
+leadToPlaces();

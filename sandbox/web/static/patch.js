@@ -32,12 +32,11 @@ function update(node, next) {
     node.data = next.data;
     return;
   }
-  for (const { name, value } of [...next.attributes]) {
-    if (node.getAttribute(name) !== value) node.setAttribute(name, value);
-  }
-  for (const { name } of [...node.attributes]) {
-    // What a person unfolded stays unfolded, and what a script showed stays shown.
-    if (!next.hasAttribute(name) && name !== "open") node.removeAttribute(name);
+  for (const { name } of [...node.attributes, ...next.attributes]) {
+    const value = next.getAttribute(name);
+    if (name === "open" || node.getAttribute(name) === value) continue; // a person decides what is unfolded
+    if (value === null) node.removeAttribute(name);
+    else node.setAttribute(name, value);
   }
   patch(node, next);
 }

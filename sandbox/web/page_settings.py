@@ -1,0 +1,200 @@
+"""The settings page and its forms: the application, accounts, the clock, faults, reset, and the webhook doctor.
+
+Handlers as in pages.py. What a setting may be is config.py's affair, and the verbs are control.py's.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.config import KEYS, account_from, mask_url
+from sandbox.errors import Conflict, Invalid
+from sandbox.model import Account, Fault, Timer
+from sandbox.store import faults as stored_faults
+from sandbox.store import outbox
+from sandbox.store.database import Queries
+from sandbox.web import page_forms as forms
+from sandbox.web.fields import Text, optional
+from sandbox.web.operations import account_of, house_of, query_of, seq_of, while_connected
+from sandbox.web.page_forms import Form, complaining, typed_by
+from sandbox.web.page_render import first_account, look, page, see_other
+
+FAULTS = 50  # the newest
+DUE = 8
+POSTS = ("no", "yes")
+
+
+def _shown(db: Queries, account: Account) -> tuple[Sequence[Timer], Sequence[Fault]]:
+    return outbox.timers(db, limit=DUE), stored_faults.page(db, account=account.name, limit=FAULTS)
+
+
+async def settings(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
+    """`status` goes with a form that was not accepted."""
+    house, account = house_of(request), account_of(request)
+    frame, (due, faults) = await look(request, partial(_shown, account=account))
+    url = account.client_url or ""
+    keys = [key for key in KEYS if key.scope == "server"]
+    now_ms = house.clock.now_ms()
+    return page(
+        request,
+        "settings.html",
+        title="Settings",
+        section="settings",
+        frame=frame,
+        at="/settings" if form else None,
+        status=status if form else 200,
+        form=form or Form(),
+        due=due,
+        next_ms=next((each.due_ms for each in due if each.due_ms > now_ms), None),
+        ahead_ms=house.clock.ahead_ms,
+        faults=faults,
+        client_url=url if mask_url(url) == url else "",  # one that holds a password is replaced, never shown
+        has_secrets=mask_url(url) != url,
+        rows=[(key, key.text(getattr(house.settings, key.attribute))) for key in keys],
+        account_rows=[(key, key.text(getattr(account, key.attribute))) for key in KEYS if key.scope == "account"],
+        changed={key.name for key in keys if getattr(house.settings, key.attribute) != key.default},
+    )
+
+
+async def set_client_url(request: Request) -> Response:
+    account, typed = account_of(request), await typed_by(request)
+    url = None if typed.get("action") == "remove" else typed.get("client_url", "").strip()
+    try:
+        if url == "":
+            raise Invalid(("client_url", "Type an address, for example http://127.0.0.1:8000/sms."))
+        change = partial(account_from, {"client_url": url})
+        await house_of(request).control.change_account(account.name, lambda present: change(defaults=present))
+    except Invalid as error:
+        wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
+        return await settings(request, form=Form(typed, {"client_url": wrong}))
+    return see_other(request, "/settings#application")
+
+
+async def set_clock(request: Request) -> Response:
+    house, typed = house_of(request), await typed_by(request)
+    try:
+        match forms.known(typed.get("action", "advance"), ("freeze", "resume", "advance"), "action"):
+            case "freeze":
+                await house.control.freeze()
+            case "resume":
+                await house.control.resume()
+            case _:
+                await house.control.advance(forms.to_advance(typed, house.clock.now_ms()))
+    except Invalid as error:
+        return await settings(request, form=complaining(typed, error))
+    if back := typed.get("back"):  # a scenario's run, at which the button stood
+        return see_other(request, f"/runs/{back}")
+    return see_other(request, "/settings#clock")
+
+
+async def reset(request: Request) -> Response:
+    account, typed = account_of(request), await typed_by(request)
+    scope = forms.known(typed.get("scope", ""), ("account", "all"), "scope")
+    await house_of(request).control.reset(None if scope == "all" else account.name)
+    return see_other(request, "/")
+
+
+# Faults ------------------------------------------------------------------------------------------------------------
+
+
+async def add_fault(request: Request) -> Response:
+    account, typed = account_of(request), await typed_by(request)
+    try:
+        await house_of(request).control.add_fault(account.name, forms.to_fault(typed))
+    except Invalid as error:
+        return await settings(request, form=complaining(typed, error))
+    except Conflict as error:
+        return await settings(request, form=Form(typed, {"effect": str(error)}), status=409)
+    return see_other(request, "/settings#faults")
+
+
+async def remove_fault(request: Request) -> Response:
+    await typed_by(request)
+    await house_of(request).control.remove_fault(seq_of(request, "f"), account_of(request).name)
+    return see_other(request, "/settings#faults")
+
+
+# Accounts ----------------------------------------------------------------------------------------------------------
+
+
+async def add_account(request: Request) -> Response:
+    typed = await typed_by(request)
+    try:
+        given = {name: typed.get(f"new_{name}", "").strip() for name in ("name", "token", "client_url", "shortcodes")}
+        made = account_from({name: value for name, value in given.items() if value})
+        await house_of(request).control.add_account(made)
+    except Invalid as error:
+        wrong = {f"new_{name}": f"{name}: {reason}" for name, reason in error.fields}
+        return await settings(request, form=Form(typed, wrong))
+    except Conflict as error:
+        return await settings(request, form=Form(typed, {"new_name": str(error)}), status=409)
+    return see_other(request, "/settings#accounts", account=made.name)
+
+
+async def remove_account(request: Request) -> Response:
+    """Remove the account that the form names, not the one that the page is about."""
+    house, typed = house_of(request), await typed_by(request)
+    await house.control.remove_account(typed.get("name", ""))
+    return see_other(request, "/settings#accounts", account=first_account(house.accounts).name)
+
+
+# The webhook doctor ------------------------------------------------------------------------------------------------
+
+
+async def doctor(request: Request) -> Response:
+    """What stands in the way of webhooks. Only a POST looks: whoever follows a link asks nothing of anybody."""
+    from sandbox.webhooks import doctor  # brings TLS along, which a start can do without
+
+    house, account = house_of(request), account_of(request)
+    query_of(request).done()
+    typed = await typed_by(request) if request.method == "POST" else {}
+    report, form = None, Form(typed)
+    try:
+        given = forms.fields(typed, "url", "post")
+        url = given.take(optional("url", Text(2048), ""))
+        post = given.choice("post", POSTS) == "yes"
+        given.done()
+    except Invalid as error:
+        form = complaining(typed, error)
+    else:
+        if request.method == "POST":
+            own = (house.settings.host, request.scope["server"][1])
+            report = await while_connected(
+                request,
+                doctor.examine(
+                    (url or "").strip() or account.client_url,
+                    account=account,
+                    post=post,
+                    deadline_s=house.settings.webhook_deadline_s,
+                    own_addresses=lambda: (own,),
+                ),
+            )
+    asked = typed.get("url", "")
+    return page(
+        request,
+        "doctor.html",
+        title="Webhook doctor",
+        section="webhooks",
+        status=400 if form.complaints else 200,
+        report=report,
+        form=form,
+        asked=asked if mask_url(asked) == asked else "",
+    )
+
+
+def routes() -> Sequence[Route]:
+    post = ["POST"]
+    return [
+        Route("/settings", settings),
+        Route("/settings/client-url", set_client_url, methods=post),
+        Route("/settings/clock", set_clock, methods=post),
+        Route("/settings/reset", reset, methods=post),
+        Route("/settings/faults", add_fault, methods=post),
+        Route("/settings/faults/{id}/remove", remove_fault, methods=post),
+        Route("/settings/accounts", add_account, methods=post),
+        Route("/settings/accounts/remove", remove_account, methods=post),
+        Route("/doctor", doctor, methods=["GET", "POST"]),
+    ]
