@@ -55,6 +55,7 @@ class Desk:
     link: Link
     name: str
     token: str
+    shortcode: str  # that a handset texts if nothing else is said
     numbers: Callable[[str], str]  # telco -> a number that nobody has yet
     unowned: Callable[[], Plan[Sequence[Request]]]  # calls with a token of no account, since this one was opened
     hosted: ExitStack = field(default_factory=ExitStack)  # the application, if it is served here

@@ -26,7 +26,7 @@ from sandbox.expecting import (
     none_came,
     scenery,
 )
-from sandbox.link import Json, Plan, reading, verb
+from sandbox.link import Json, Plan, Refused, reading, verb
 
 D = TypeVar("D", bound="_WebhookDelivery[Any]")
 
@@ -174,18 +174,26 @@ class _Handset(OfDesk, Generic[D]):
     ) -> Plan[D]:
         """Reply to the last message, in its session unless another is named, and return after the application answered.
 
-        `wait` False returns at once, a number after so many seconds at most.
+        A handset that nobody has texted yet texts the account's shortcode. `wait` False returns at once, a number after
+        so many seconds at most.
         """
         more = {"session_id": session_id, "to": to}
         asked = {name: value for name, value in more.items() if value is not None}
-        answer = yield CALLS.reply(self.number, text, wait=wait, **asked)
+        try:
+            answer = yield CALLS.reply(self.number, text, wait=wait, **asked)
+        except Refused as error:
+            if to is not None or error.status != 409 or (yield from found(self._mine({}))):
+                raise
+            answer = yield CALLS.send(self.number, text, wait=wait, **{**asked, "to": self._desk.shortcode})
         return self._delivered(answer)
 
     @verb
-    def send(self, text: str, to: str, *, session_id: str | None = None, wait: bool | float = True) -> Plan[D]:
-        """Text a shortcode out of the blue, in a new session; else as `reply`."""
+    def send(
+        self, text: str, to: str | None = None, *, session_id: str | None = None, wait: bool | float = True
+    ) -> Plan[D]:
+        """Text a shortcode, by default the account's, out of the blue and in a new session; else as `reply`."""
         asked = {} if session_id is None else {"session_id": session_id}
-        answer = yield CALLS.send(self.number, text, to=to, wait=wait, **asked)
+        answer = yield CALLS.send(self.number, text, to=to or self._desk.shortcode, wait=wait, **asked)
         return self._delivered(answer)
 
     @verb

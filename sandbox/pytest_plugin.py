@@ -92,6 +92,7 @@ def ninebits_server(request: pytest.FixtureRequest, ninebits_settings: Mapping[s
 @pytest.fixture
 def ninebits(request: pytest.FixtureRequest, ninebits_server: "Server") -> "Iterator[Sandbox]":
     """An account of the test's own on a sandbox: what your application sends to `url` with `token`, and is sent."""
+    request.node.stash[_failed] = False  # a test may be run again
     marked = _marked(request.node)
     settings = dict(marked.get("settings", {}))
     if "strict" in marked:
@@ -102,8 +103,9 @@ def ninebits(request: pytest.FixtureRequest, ninebits_server: "Server") -> "Iter
         request.node.stash[_sandbox] = sandbox
         stack.callback(request.node.stash.__delitem__, _sandbox)
         if (scenario := marked.get("scenario")) is not None:
-            beside = request.path.parent / scenario
-            chosen = beside if "\n" not in str(scenario) and beside.is_file() else scenario
+            beside = request.path.parent / scenario  # a file that stands by the test
+            is_file = "\n" not in str(scenario) and beside.suffix in (".yaml", ".yml") and beside.is_file()
+            chosen = beside if is_file else scenario
             _or_fail("The test's scenario cannot be played", lambda: sandbox.scenario(chosen))
         yield sandbox
         if not request.node.stash.get(_failed, False):

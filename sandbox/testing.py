@@ -95,6 +95,7 @@ __all__ = [
 D = TypeVar("D", bound=WebhookDelivery | AsyncWebhookDelivery)
 R = TypeVar("R", bound=Run | AsyncRun)
 
+SHORTCODE = "48974"  # of the documented example [D]
 DRIFT_MS = 1000  # from the present, that a test may begin with
 BLOCK = 100_000  # numbers for the handsets of one pytest worker
 
@@ -122,6 +123,11 @@ class _Sandbox(OfDesk, Generic[D, R]):
     def account(self) -> str:
         """The account's name."""
         return self._desk.name
+
+    @property
+    def shortcode(self) -> str:
+        """What handsets text if nothing else is said: the account's first shortcode, or the documented example's."""
+        return self._desk.shortcode
 
     @property
     def client_url(self) -> str | None:
@@ -482,11 +488,12 @@ class Server:
         token = str(settings.pop("token", f"{name}-{secrets.token_hex(8)}"))
         self.client.add_account(name, token, **settings)
         link = Link(self._transport, name)
-        url = settings.get("client_url")
+        url, shortcodes = settings.get("client_url"), settings.get("shortcodes") or [SHORTCODE]
         desk = Desk(
             link=link,
             name=name,
             token=token,
+            shortcode=shortcodes[0] if isinstance(shortcodes, list | tuple) else str(shortcodes).partition(",")[0],
             numbers=self._number,
             unowned=self._unowned,
             client_url=None if url is None else str(url),

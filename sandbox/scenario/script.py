@@ -201,12 +201,18 @@ _WORD = re.compile(
     r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][A-Za-z0-9_.-]*|[1-9][0-9]*(?:ms|[smhd]|mobile)?"
 )
 _SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9'(),.;?!/-]*(?: [A-Za-z0-9'(),.;?!/-]+)+")
-_CHOSEN = ("true", "on", "off")  # no mere texts: here they mean what tools take them for
+_TRUTHS = frozenset({"state", "ignore_case", "hold"})  # keys whose words are what other tools take them for
 _TEXTS = frozenset({"text", "pattern", "session_id", "body", "label"})  # keys whose values are quoted always
 
 
 class _Word(str):
-    """A text that is written without quotes where that is possible."""
+    """A text that is written without quotes where every tool takes it for a text."""
+
+    __slots__ = ()
+
+
+class _Bare(_Word):
+    """A word that is written without quotes, whatever other tools take it for."""
 
     __slots__ = ()
 
@@ -254,7 +260,7 @@ def _flow(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value)) + "]"
     text = str(value)
-    if isinstance(value, _Word) and (text in _CHOSEN or _WORD.fullmatch(text)):
+    if isinstance(value, _Bare) or (isinstance(value, _Word) and _WORD.fullmatch(text)):
         return text
     return '"' + "".join(map(_escaped, text)) + '"'
 
@@ -273,7 +279,7 @@ def _said(values: Mapping[str, object]) -> dict[str, Any]:
     """Values as they are written: texts for quotes, words for none, and nothing of what is as it would be anyway."""
     said = {key: "true" if value is True else value for key, value in values.items() if value or value == ""}
     return {
-        key: value if key in _TEXTS or isinstance(value, Mapping | list | tuple) else _Word(value)
+        key: value if key in _TEXTS or isinstance(value, Mapping | list | tuple) else _kinds.get(key, _Word)(value)
         for key, value in said.items()
     }
 

