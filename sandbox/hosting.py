@@ -5,6 +5,7 @@ Knows ASGI, WSGI and uvicorn, the only file that does, and nothing of what an ap
 
 import asyncio
 import inspect
+import io
 import signal
 import socket
 import threading
@@ -261,6 +262,34 @@ class _QuietHandler(WSGIRequestHandler):
         pass
 
 
+class _Body(io.RawIOBase):
+    """The body of a request, which ends where it ends: `wsgi.input` "must simulate an end-of-file" there (PEP 3333)."""
+
+    def __init__(self, stream: io.BufferedIOBase, length: int) -> None:
+        self._stream = stream
+        self._left = length
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        taken = self._stream.read(min(len(buffer), self._left))
+        self._left -= len(taken)
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def _bounded(app: Callable[..., Any]) -> Callable[..., Any]:
+    """A WSGI application that may read its input to the end."""
+
+    def bounded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        body = _Body(environ["wsgi.input"], int(length) if length.isdecimal() else 0)
+        return app({**environ, "wsgi.input": io.BufferedReader(body)}, start_response)
+
+    return bounded
+
+
 class _ThreadedWsgi(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
@@ -273,7 +302,7 @@ def _wsgi(app: Callable[..., Any], sock: socket.socket) -> Iterator[None]:
     server.socket = sock
     server.server_name, server.server_port = sock.getsockname()[:2]  # WSGIServer would ask the network for a name
     server.setup_environ()
-    server.set_app(app)
+    server.set_app(_bounded(app))
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox-application", daemon=True
     )

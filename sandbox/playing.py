@@ -30,6 +30,8 @@ from sandbox.expecting import (
 )
 from sandbox.link import Json, Plan, Refused, verb
 
+PATIENCE_S = 5.0  # with what has no time of its own
+MOST_WAIT_S = 300.0  # in one call
 POLL_S = 0.05  # between two looks at a run for which no message comes
 
 _name = re.compile(r"^scenario:[ \t]*[\"']?([a-z0-9][a-z0-9_.-]{0,63})", re.MULTILINE)
@@ -161,31 +163,50 @@ class _Run(Thing):
         return shape
 
     @verb
-    def wait(self, *, timeout: float = 5.0) -> Plan[None]:
-        """Return once every step is done. Raises ExpectationFailed if it fails, or is not done in real seconds."""
+    def wait(self, *, timeout: float | None = None) -> Plan[None]:
+        """Return once every step is done. Raises ExpectationFailed if it fails, or is not done in real seconds.
+
+        Without `timeout` each step has the time that the scenario gives it, and those that it gives none 5 s in all.
+        """
         __tracebackhide__ = True
         if not self.shape["steps"]:
             raise ValueError(f"{self.scenario} has rules and no steps: it goes on for ever, so nothing can be awaited.")
-        end, seen = stopwatch() + timeout, 0
-        while True:
-            self.shape = yield from self.fetched()
-            left = end - stopwatch()
-            if self.settled or left <= 0:
-                break
-            clock = yield CALLS.clock()
-            answer = yield CALLS.wait(timeout=min(left, self._patience(clock)), after=seen)  # a clock may jump in it
-            seen = answer["seq"]
+        yield from self.played(PATIENCE_S if timeout is None else timeout, in_its_own_time=timeout is None)
         if self.shape["state"] != "finished":
             raise ExpectationFailed((yield from self.told()))
 
+    def played(self, seconds: float, *, in_its_own_time: bool = True) -> Plan[None]:
+        """Return when it has ended, or after real seconds; but on a clock that stands still not before everything has
+        happened that is planned, in the time that each step gives."""
+        begun, seen = stopwatch(), 0
+        while True:
+            self.shape = yield from self.fetched()
+            if self.settled:
+                return
+            clock = yield CALLS.clock()
+            patience, gone = self._patience(clock), stopwatch() - begun
+            left = seconds - gone
+            if in_its_own_time and gone < MOST_WAIT_S and self._planned(clock) is not None:
+                left = max(left, patience)
+            if left <= 0:
+                return
+            # A clock that stands still may jump in this wait.
+            answer = yield CALLS.wait(timeout=min(left, patience, MOST_WAIT_S), after=seen)
+            seen = answer["seq"]
+
     def _patience(self, clock: Json) -> float:
         """How long to wait for a message before the next look at the run, in seconds."""
-        due = next((each for each in clock["due"] if each["account"] == self._desk.name), None)
-        if not clock["frozen"] or due is None or due["kind"] != "window":
+        due = self._planned(clock)
+        if due is None or due["kind"] != "window":
             return POLL_S
         # The time that a step gives the application has to pass in earnest before a clock that stands still jumps.
         gap = datetime.fromisoformat(due["due_at"]) - datetime.fromisoformat(clock["now"])
         return gap.total_seconds() + POLL_S
+
+    def _planned(self, clock: Json) -> Json | None:
+        """What comes next for the account on a clock that stands still."""
+        mine: list[Json] = [each for each in clock["due"] if each["account"] == self._desk.name]
+        return mine[0] if mine and clock["frozen"] else None
 
     @verb
     def stop(self) -> Plan[None]:

@@ -392,7 +392,10 @@ class _Sandbox(OfDesk, Generic[D, R]):
         told = []
         for each in reversed(answer["runs"]):
             if each["steps"] and each["state"] in ("running", "failed"):
-                told.append((yield from self._run(self._desk, each).told()))
+                run = self._run(self._desk, each)
+                yield from run.played(0)  # the last step may only wait for its time to pass
+                if run.shape["state"] != "finished":
+                    told.append((yield from run.told()))
         return [*told, "If that is meant, mark the test: allow_unfinished=True."] if told else []
 
 

@@ -97,6 +97,17 @@ def test_a_wsgi_application_answers_several_at_once() -> None:
         other.join()
 
 
+def test_a_wsgi_application_may_read_a_body_to_its_end() -> None:
+    def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return [body]
+
+    with hosting.application(echo) as url, requests.Session() as session:
+        session.trust_env = False
+        assert session.post(url, data=b"x" * 100_000, timeout=PATIENCE_S).content == b"x" * 100_000
+
+
 def test_what_fails_in_the_lifespan_of_an_application_is_raised(caplog: pytest.LogCaptureFixture) -> None:
     async def failing(scope: Any, receive: Any, send: Any) -> None:
         await receive()

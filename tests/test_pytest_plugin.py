@@ -199,8 +199,8 @@ def test_a_fixture_that_fails_is_reported_on_too(suite: pytest.Pytester) -> None
             "allow_failed_deliveries",
         ),
         (
-            "ninebits.scenario('happy-survey')",
-            "*The scenario happy-survey is running at step*",
+            "ninebits.scenario('late-reply')",
+            "*The scenario late-reply is running at step 1 of 3*",
             "allow_unfinished",
         ),
     ],
@@ -290,6 +290,27 @@ def test_it(client, handset):
     assert [each.text for each in handset.wait_for_messages(2)][1] == "Thank you!"
 """)
     suite.runpytest_inprocess(*ALONE).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        ("expect_none: {within: 50ms}", {"passed": 1}),
+        ("reply: {text: bye, after: 2h}", {"passed": 1}),
+        ("expect: {text: never, within: 50ms}", {"passed": 1, "errors": 1}),
+        ("expect: {text: never}", {"passed": 1, "errors": 1}),
+    ],
+)
+def test_what_a_marked_scenario_has_planned_is_played_when_the_test_is_over(
+    suite: pytest.Pytester, end: str, outcome: dict[str, int]
+) -> None:
+    (suite.path / "mine.yaml").write_text(f'scenario: mine\nsteps:\n  - expect: {{text: "*cinema?"}}\n  - {end}\n')
+    tests = """
+@pytest.mark.ninebits(scenario="mine.yaml")
+def test_it(client, handset):
+    client.post("/start", json={"phone": handset.number})
+"""
+    run(suite, "import pytest\n" + tests).assert_outcomes(**outcome)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def read(source: str, *, name: str = "scenario.yaml") -> Scenario | tuple[Compla
     `name` is that of the file, for complaints. Never raises, whatever the text. What is no YAML at all, and what is
     beyond a limit, is one complaint: nobody can tell what comes after it.
     """
-    source = source.removeprefix("\ufeff")
+    source = source.lstrip("\ufeff")
     reading = Reading(source)
     scenario: Scenario | None = None
     try:
@@ -178,7 +178,7 @@ def _syntax(source: str, error: Any, at: int) -> tuple[int, str]:
     at = mark.index if mark else at
     here = source[at : at + 1]
     if "start any token" in what:
-        hint = "Indent with spaces." if here == "\t" else f"A text that begins with {here} goes into quotes."
+        hint = "Indent with spaces." if here == "\t" else f"A text that begins with {visible(here)} goes into quotes."
     elif "alias" in context or "anchor" in context:
         hint = "A text that begins with * or & goes into quotes."
     elif "mapping values" in what:
@@ -196,23 +196,17 @@ def _syntax(source: str, error: Any, at: int) -> tuple[int, str]:
 _WIDTH = 100  # of a line, beyond which its keys get a line each
 _JOINERS = "\u200c\u200d"  # scripts and emoji are written with them
 
-# What no tool takes for a number, a truth value or nothing, so that it may stand without quotes; and whole sentences.
+# What may stand without quotes: no tool takes it for a truth value, for nothing, or for another number.
 _WORD = re.compile(
     r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][A-Za-z0-9_.-]*|[1-9][0-9]*(?:ms|[smhd]|mobile)?"
 )
 _SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9'(),.;?!/-]*(?: [A-Za-z0-9'(),.;?!/-]+)+")
-_TRUTHS = frozenset({"state", "ignore_case", "hold"})  # keys whose words are what other tools take them for
 _TEXTS = frozenset({"text", "pattern", "session_id", "body", "label"})  # keys whose values are quoted always
+_TRUTHS = frozenset({"state", "ignore_case", "hold"})  # and never: on, off and true are what tools take them for
 
 
-class _Word(str):
-    """A text that is written without quotes where every tool takes it for a text."""
-
-    __slots__ = ()
-
-
-class _Bare(_Word):
-    """A word that is written without quotes, whatever other tools take it for."""
+class _Bare(str):
+    """A text that is written without quotes."""
 
     __slots__ = ()
 
@@ -223,7 +217,7 @@ def write(scenario: Scenario) -> str:
     For a scenario as `read` makes it: what no file can say is lost, such as a rule that replies, makes a fault and
     replies again.
     """
-    lines = [f"scenario: {_flow(_Word(scenario.name))}"]
+    lines = [f"scenario: {_flow(_word(scenario.name))}"]
     if scenario.description:
         plain = _SENTENCE.fullmatch(scenario.description)
         lines.append(f"description: {scenario.description if plain else _flow(scenario.description)}")
@@ -240,11 +234,11 @@ def write(scenario: Scenario) -> str:
 
 def _entry(key: str, value: object, indent: str) -> Iterator[str]:
     """A key and its value on one line, or on one for each of the value's own keys or entries."""
-    line = f"{indent}{_flow(_Word(key))}: {_flow(value)}"
+    line = f"{indent}{_key(key)}: {_flow(value)}"
     if len(line) <= _WIDTH or isinstance(value, str) or not value:
         yield line
         return
-    yield f"{indent}{_flow(_Word(key))}:"
+    yield f"{indent}{_key(key)}:"
     if isinstance(value, Mapping):
         for name, each in value.items():
             yield from _entry(name, each, indent + "  ")
@@ -256,13 +250,21 @@ def _entry(key: str, value: object, indent: str) -> Iterator[str]:
 def _flow(value: object) -> str:
     """A value on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_flow(_Word(key))}: {_flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)}: {_flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value)) + "]"
     text = str(value)
-    if isinstance(value, _Bare) or (isinstance(value, _Word) and _WORD.fullmatch(text)):
-        return text
-    return '"' + "".join(map(_escaped, text)) + '"'
+    return text if isinstance(value, _Bare) else f'"{"".join(map(_escaped, text))}"'
+
+
+def _key(key: str) -> str:
+    return key if key == "on" else _flow(_word(key))  # what fails reads better without quotes
+
+
+def _word(value: object) -> str:
+    """For words rather than texts: without quotes where every tool takes it for a text, or for the same number."""
+    text = str(value)
+    return _Bare(text) if _WORD.fullmatch(text) else text
 
 
 def _escaped(character: str) -> str:
@@ -276,12 +278,19 @@ def _escaped(character: str) -> str:
 
 
 def _said(values: Mapping[str, object]) -> dict[str, Any]:
-    """Values as they are written: texts for quotes, words for none, and nothing of what is as it would be anyway."""
-    said = {key: "true" if value is True else value for key, value in values.items() if value or value == ""}
-    return {
-        key: value if key in _TEXTS or isinstance(value, Mapping | list | tuple) else _kinds.get(key, _Word)(value)
-        for key, value in said.items()
-    }
+    """Keys and what is written there, without what goes without saying."""
+    return {key: _written(key, value) for key, value in values.items() if value or value == ""}
+
+
+def _written(key: str, value: object) -> object:
+    match value:
+        case Mapping() | list() | tuple():
+            return value
+        case _ if key in _TEXTS:
+            return str(value)
+        case _ if key in _TRUTHS:
+            return _Bare("true" if value is True else value)
+    return _word(value)
 
 
 def _step(step: Step) -> dict[str, object]:
@@ -305,7 +314,7 @@ def _when(when: When) -> dict[str, object]:
     like = matching.to_mapping(when.match)
     more = {
         "session": when.session or like.pop("session_id", None),
-        "save": {name: _Word(group) for name, group in when.save.items()},
+        "save": {name: _word(group) for name, group in when.save.items()},
         "required_state": when.required_state,
         "new_state": when.new_state,
     }

@@ -242,10 +242,11 @@ def hold(source: str) -> None:
     found = read(source)
     if isinstance(found, Scenario):
         assert read(write(found)) == found
-        assert VALIDATOR.is_valid(yaml.load(source, yaml.BaseLoader))
+        loader = yaml.CBaseLoader if hasattr(yaml, "CSafeLoader") else yaml.BaseLoader
+        assert VALIDATOR.is_valid(yaml.load(source, loader))
         return
     assert found
-    lines = source.removeprefix("\ufeff").split("\n")
+    lines = source.lstrip("\ufeff").split("\n")
     assert list(found) == sorted(found, key=lambda each: (each.line, each.column))
     for each in found:
         assert 1 <= each.column <= len(lines[each.line - 1]) + 1

@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_number_stands_beside_it(visitor: Visitor) -> None:
     answer = visitor.post("/scenarios/silence/runs", msisdn="0802")
     assert answer.status_code == 400
     assert 'value="0802"' in answer.text
-    assert "international" in read(answer.text)
+    assert 'msisdn is "0802"' in read(answer.text)
     assert "Not played yet." in visitor.text("/scenarios/silence")
 
 
@@ -263,7 +263,7 @@ def test_every_complaint_has_its_place_and_the_text_is_kept(visitor: Visitor) ->
     assert typed_in(answer.text, "source") == BAD
     page = read(answer.text)
     assert "3 complaints, nothing saved yet" in page
-    for place in ("line 2, column 11 scenario is", "line 4, column 33 expect has no key", "line 5, column 32 after is"):
+    for place in ("line 2, column 11 scenario is", "line 4, column 33 expect has no key", "line 5, column 33 after is"):
         assert place in page
     assert "<mark>w</mark>itin: 5s}" in answer.text
     assert "your own" not in visitor.text("/scenarios")
