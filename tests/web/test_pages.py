@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +16,7 @@ import requests
 from sandbox import server
 from sandbox.config import Settings, account_from
 from sandbox.web import page_words as words
+from tests.web.browsing import Intruders
 
 TOKEN = "sandbox-token"
 ADA = "2348020000000"
@@ -372,32 +372,6 @@ HOSTILE = [
     "&lt;b&gt; &amp;amp;",
     "' onfocus='alert(1)' autofocus='",
 ]
-
-
-class Intruders(HTMLParser):
-    """What a browser would run, or fetch, that is none of ours."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    @classmethod
-    def in_page(cls, page: str) -> list[str]:
-        made = cls()
-        made.feed(page)
-        made.close()
-        return made.found
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name.startswith("on") or name == "style" or (name in ("src", "href", "action") and not own(value)):
-                self.found.append(f"{tag} {name}={value}")
-        if tag in ("style", "iframe", "object", "base") or (tag == "script" and "src" not in dict(attrs)):
-            self.found.append(tag)
-
-
-def own(link: str | None) -> bool:
-    return link is not None and link.startswith(("/", "#")) and not link.startswith("//")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
