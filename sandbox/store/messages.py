@@ -128,6 +128,12 @@ def insert_mt(
     tx.insert(_TOUCH_MT, (account, msisdn, shortcode, session_id, ref_id, seq))
 
 
+def are_more_than(db: Queries, account: str, number: int) -> bool:
+    """Whether the account has more messages than so many."""
+    beyond = "SELECT 1 FROM messages WHERE account = :account LIMIT 1 OFFSET :number"
+    return db.execute(beyond, {"account": account, "number": number}).fetchone() is not None
+
+
 def insert_mo(tx: Tx, message: Message) -> None:
     """Write a message down that a handset originated."""
     tx.execute(

@@ -22,7 +22,7 @@ from sandbox.model import (
     Shortcode,
     WebhookDelivery,
 )
-from sandbox.store import journal, messages, outbox
+from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
 from sandbox.web import page_words as words
 from sandbox.web.page_words import Status
@@ -37,7 +37,7 @@ LARGEST_REFUSED = 16 * 1024  # bytes of such a call
 ROWS = 50
 FINDINGS = 20
 RECENT = 200  # messages of a conversation that a finding on its page may be about
-LIVE = 2_000  # how far the journal may have come for findings to be looked for again with every event
+LIVE = 500  # messages that the account may have for findings to be looked for again with every event
 
 
 # Conversations -----------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def _outcome(attempt: Attempt) -> str:
 def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) -> "Sequence[Finding] | None":
     """What is suspicious about the account's application; None if that was not looked for: `again`, with an event, in
     a record so long that looking would keep others waiting."""
-    if again and journal.last_seq(db) > LIVE:
+    if again and messages.are_more_than(db, account.name, LIVE):
         return None
     from sandbox.store import findings  # which a start can do without
 

@@ -17,6 +17,14 @@ from tests.conftest import PATIENCE_S, Bench
 PREFIX = "NINEBITS_SANDBOX_"
 NUMBER = "2348020000000"
 
+# A process that a shell started in the background ignores interrupts, and so do those that it starts.
+INTERRUPTIBLE = """
+import signal
+from sandbox.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
 
 def environment(**more: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}, **more}
@@ -53,7 +61,7 @@ class Shell:
     def process(self, *arguments: str, stderr: int | IO[bytes] | None = None) -> Iterator[subprocess.Popen[str]]:
         """A command in a process of its own, killed at the end if it still runs."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.cli", *arguments],
+            [sys.executable, "-c", INTERRUPTIBLE, *arguments],
             env=environment(**self.environment()),
             stdout=subprocess.PIPE,
             stderr=stderr,
