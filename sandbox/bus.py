@@ -38,12 +38,16 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Entry:
-        while not self._entries:
-            if self._ended:
-                raise StopAsyncIteration
+        await self.heard()
+        if not self._entries:
+            raise StopAsyncIteration
+        return self._entries.popleft()
+
+    async def heard(self) -> None:
+        """Return when there is an entry to take, or there will be none."""
+        while not (self._entries or self._ended):
             self._woken.clear()
             await self._woken.wait()
-        return self._entries.popleft()
 
     def _offer(self, entries: Sequence[Entry]) -> None:
         if self._ended:  # news after a gap would pass for all that there was

@@ -15,7 +15,7 @@ from sandbox.answers import Message, NearMiss, Request, Waited, read
 from sandbox.client import Calls
 from sandbox.errors import SandboxError
 from sandbox.explain import Scene
-from sandbox.link import Awaiting, Blocking, Json, Link, Plan
+from sandbox.link import Awaiting, Blocking, Json, Link, Plan, Refused
 
 T = TypeVar("T")
 
@@ -254,7 +254,12 @@ class Later(OfDesk, Awaiting):
         result = await super()._drive(plan)
         for thing in tuple(self._desk.things):
             if not thing.settled:
-                thing.shape = await self._link.run_async(thing.fetched())
+                try:
+                    thing.shape = await self._link.run_async(thing.fetched())
+                except Refused as error:
+                    if error.status != 404:
+                        raise
+                    self._desk.things.discard(thing)  # a reset forgot it, which is no failure of the verb
         return result
 
 

@@ -33,6 +33,7 @@ from sandbox.answers import (
 )
 from sandbox.client import AsyncSandboxClient, SandboxClient
 from sandbox.errors import SandboxError
+from sandbox.events import Entry, News
 from sandbox.expecting import (
     CALLS,
     MOST,
@@ -463,7 +464,7 @@ class Server:
         self._house = house
         self._open = 0  # accounts
         self._unowned_after = 0
-        self._unowned_seen = 0
+        self._unowned_last = 0
 
     @property
     def url(self) -> str:
@@ -506,8 +507,10 @@ class Server:
             yield Sandbox(desk)
         finally:
             self._open -= 1
-            self._unowned_after = self._unowned_seen
             desk.hosted.close()
+            self._unowned_after = (
+                self._unowned_last
+            )  # whether this test looked or not: the next one does not answer for it
             self.client.remove_account(name)
 
     def _number(self, telco: str) -> str:
@@ -515,12 +518,16 @@ class Server:
 
     def _unowned(self) -> Plan[Sequence[Request]]:
         """Calls whose token no account has, since the last test; on a sandbox of others they may be anybody's."""
-        if self._house is None:
+        if self._unowned_last <= self._unowned_after:
             return []
         answer = yield CALLS.list("requests", unowned=True, after=self._unowned_after, limit=MOST)
-        made = [read(Request, each) for each in reversed(answer["requests"])]
-        self._unowned_seen = max([self._unowned_seen, *(each.seq for each in made)])
-        return made
+        return [read(Request, each) for each in reversed(answer["requests"])]
+
+    def _note(self, entry: Entry) -> bool:
+        """Remember the last call whose token no account has. Of the news in this process, none is wanted later."""
+        if entry.kind is News.MESSAGE_REFUSED and entry.account is None:
+            self._unowned_last = entry.seq
+        return False
 
 
 @contextmanager
@@ -538,8 +545,10 @@ def start(*, worker: int = 0, **settings: Any) -> Iterator[Server]:
     chosen = Settings(**{"port": 0, "db": ":memory:", "clock": "virtual", "accounts": (nobody,), **settings})
     with server.in_thread(chosen) as (address, house):
         transport = Transport(address.url, house.control_token)
+        made = Server(transport, names="test", first_number=worker * BLOCK + 1, house=house)
         try:
-            yield Server(transport, names="test", first_number=worker * BLOCK + 1, house=house)
+            with house.bus.subscribe(made._note):
+                yield made
         finally:
             transport.close()
 

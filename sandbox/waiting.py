@@ -116,7 +116,7 @@ class Watch:
 
         While somebody is `wanting` more, a clock that stands still jumps as soon as the account is quiet.
         """
-        quiet_since = stopwatch()
+        quiet_since, in_flight = stopwatch(), False
         while (now := stopwatch()) < end and not self._bus.closed:
             jumping = wanting and self._clock.frozen
             entry = await _next(news, min(end - now, QUIET_S) if jumping else end - now)
@@ -128,11 +128,16 @@ class Watch:
                 quiet_since = stopwatch()
             elif news.dropped:
                 return False
-            elif jumping and not self._scheduler.busy(account) and not self._faults.delaying(account):
-                await self._jump(account, stopwatch() - quiet_since)
+            elif jumping:
+                was_in_flight = in_flight
+                in_flight = self._scheduler.busy(account) or self._faults.delaying(account)
+                if in_flight or was_in_flight:  # no news tells that an answer went out late, to which one may react
+                    quiet_since = stopwatch()
+                else:
+                    await self._jump(account, news, end, stopwatch() - quiet_since)
         return False
 
-    async def _jump(self, account: str, quiet_s: float) -> None:
+    async def _jump(self, account: str, news: Subscription, end: float, quiet_s: float) -> None:
         """Let the clock jump to the account's next timer.
 
         The time that a scenario's step gives is the application's, so that it is over only after as much real time.
@@ -143,7 +148,26 @@ class Watch:
         due_ms, kind = min((self._scheduler.starts_ms(lane, due_ms), kind) for lane, kind, due_ms in timers)
         if kind is TimerKind.WINDOW and due_ms - self._clock.now_ms() > quiet_s * 1000:
             return
-        await self._scheduler.advance_to(due_ms)
+        # Whoever is called now may take longer than there is time, and what is waited for may come before that ends.
+        try:
+            async with asyncio.timeout(end - stopwatch()), asyncio.TaskGroup() as tasks:
+                hearing = tasks.create_task(_interrupt(news))
+                await self._scheduler.advance_to(due_ms)
+                hearing.cancel()
+        except TimeoutError:
+            pass
+        except BaseExceptionGroup as group:  # of one: whichever came first cancelled the other
+            if not isinstance(group.exceptions[0], _Heard):
+                raise group.exceptions[0] from None
+
+
+class _Heard(Exception):
+    """There is news."""
+
+
+async def _interrupt(news: Subscription) -> None:
+    await news.heard()
+    raise _Heard
 
 
 async def _aside(match: Match, work: Callable[[], Sequence[T]]) -> Sequence[T]:
@@ -178,9 +202,8 @@ def _likely(account: str, match: Match, after: int, db: Queries) -> tuple[Sequen
         text=None if match.ignore_case else match.text,
         after=after,
         limit=MOST,
-        newest_first=False,
     )
-    return page, seq
+    return page[::-1], seq  # of too many the newest, among which is what has just come
 
 
 def _fitting(match: Match, likely: Sequence[Message]) -> Sequence[Message]:

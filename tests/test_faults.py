@@ -1,6 +1,7 @@
 """Calls to the gateway that fail because somebody asked for it: what the application sees, and what happened all the
 same."""
 
+import gc
 import json
 import logging
 import socket
@@ -373,6 +374,17 @@ def test_a_delay_goes_with_any_other_effect_and_ends_with_its_fault(bench: Bench
             begin = call.sock.recv(12)
             assert begin == f"HTTP/1.1 {effect.get('status', 200)}".encode()
         assert eventually(call.nobody_waits)
+
+
+def test_a_call_that_has_its_answer_is_no_longer_delayed(bench: Bench) -> None:
+    """Whether or not the collector of garbage has been there: waits do not let the clock jump meanwhile."""
+    fail(bench, delay_s=0.01)
+    gc.disable()
+    try:
+        assert statuses(bench, 1) == [200]
+        assert not bench.sandbox.house.faults.delaying(bench.account)
+    finally:
+        gc.enable()
 
 
 def test_a_reset_ends_a_delay(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 
 import pytest
 
-from sandbox import server
+from sandbox import server, waiting
 from sandbox.clock import stopwatch
 from sandbox.config import DEFAULT_ACCOUNT, Settings
 from sandbox.errors import NotFound
@@ -137,6 +137,15 @@ async def test_only_messages_after_the_cursor_count() -> None:
         first = await play.wait_for(text="the same")
         again = await play.wait_for(text="the same", after=first.seq, timeout_s=SHORT_S)
         assert not again.satisfied
+
+
+@in_loop
+async def test_of_more_messages_than_a_search_goes_through_the_newest_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MOST", 3)
+    async with playing() as play:
+        for text in ("one", "two", "three", "four"):
+            await play.submit(text)
+        assert await play.texts_found(pattern="^[of]") == ["four"]
 
 
 @in_loop
@@ -309,6 +318,68 @@ async def test_the_clock_does_not_jump_while_the_application_is_being_posted_to(
         await play.reply_in(TWO_HOURS_MS)
         waited = await play.wait_for(text="Which film?")
         assert waited.messages[0].at_ms == begun_ms
+
+
+@in_loop
+async def test_a_wait_that_let_the_clock_jump_does_not_wait_for_the_application_to_answer() -> None:
+    async with playing() as play:
+        await play.submit()
+        answer = asyncio.Event()
+
+        async def first_a_message() -> None:
+            await play.submit("Which film?")
+            await answer.wait()
+
+        play.application.first.append(first_a_message)
+        await play.reply_in(TWO_HOURS_MS)
+        assert (await play.wait_for(text="Which film?")).satisfied
+        assert not answer.is_set()
+        answer.set()
+
+
+@in_loop
+async def test_a_wait_that_let_the_clock_jump_ends_with_its_time_out() -> None:
+    async with playing() as play:
+        await play.submit()
+        answer, begun = asyncio.Event(), stopwatch()
+
+        async def hang() -> None:
+            await answer.wait()
+
+        play.application.first.append(hang)
+        await play.reply_in(TWO_HOURS_MS)
+        try:
+            async with asyncio.timeout(LONG_S / 4):
+                assert not (await play.wait_for(text="never", timeout_s=4 * SHORT_S)).satisfied
+        finally:
+            answer.set()
+        assert stopwatch() - begun < LONG_S / 4
+
+
+@in_loop
+async def test_the_clock_does_not_jump_before_a_late_answer_could_be_reacted_to() -> None:
+    looks = iter([True, False])
+    async with playing() as play:
+        await play.submit()
+        begun_ms = play.house.clock.now_ms()
+        await play.reply_in(TWO_HOURS_MS)
+
+        async def react() -> None:
+            await play.submit("Which film?")
+
+        with pytest.MonkeyPatch.context() as patch:
+            async with asyncio.TaskGroup() as tasks:
+
+                def delaying(_: str) -> bool:
+                    late = next(looks, False)
+                    if not late:  # the answer has just gone out, and the application reads it
+                        tasks.create_task(react())
+                    return late
+
+                patch.setattr(play.house.faults, "delaying", delaying)
+                waited = await play.wait_for(text="Which film?")
+        assert waited.messages[0].at_ms == begun_ms
+        assert play.house.clock.now_ms() == begun_ms
 
 
 @in_loop

@@ -91,6 +91,12 @@ class Use:
 
     __slots__ = ("__weakref__", "_gone", "_over", "fault")
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the call gets its answer later, and has not got it yet."""
+        effect = self.fault.effect
+        return effect.delay_s > 0 and not effect.hold and not self._over.is_set()
+
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self._over = asyncio.Event()
@@ -112,6 +118,8 @@ class Use:
                 await self._over.wait()
         except TimeoutError:
             pass
+        finally:
+            self._over.set()
         return not self._gone
 
 
@@ -178,8 +186,8 @@ class Faults:
 
     def delaying(self, account: str) -> bool:
         """Whether a call of the account, struck by a fault, gets its answer later than it came."""
-        late = (use.fault for use in self._waiting if use.fault.effect.delay_s > 0 and not use.fault.effect.hold)
-        return any(fault.account == account for fault in late)
+        # Asked of each: one that has ended is among them for as long as the collector of garbage leaves it there.
+        return any(use.is_late and use.fault.account == account for use in self._waiting)
 
     def _drop(self, fault: Fault) -> None:
         by_account = self._on(fault.on)

@@ -346,7 +346,7 @@ async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome |
     """What comes of an attempt that a fault strikes; None if its webhook delivery is gone, or the sandbox stops."""
     begun = stopwatch()
     effect = use.fault.effect
-    if effect.delay_s and not await use.wait():
+    if effect.delay_s and not effect.hold and not await use.wait():  # a hold would wait for ever, and the clock with it
         return None
     late_ms = (stopwatch() - begun) * 1000
     if effect.hold:

@@ -82,6 +82,17 @@ async def test_values_are_those_of_the_last_verb_that_was_awaited(ninebits: Asyn
 
 
 @in_loop
+async def test_what_a_reset_forgot_keeps_its_values_and_fails_no_verb(ninebits: AsyncSandbox) -> None:
+    ninebits.client_url = "http://127.0.0.1:1/sms"
+    webhook = await ninebits.handset().send("1", "48974", wait=False)
+    run = await ninebits.scenario("silence")
+    state = webhook.state
+    await ninebits.reset()
+    assert await ninebits.messages() == []
+    assert (webhook.state, run.state) == (state, "running")
+
+
+@in_loop
 async def test_several_wait_at_once_in_one_loop(ninebits: AsyncSandbox) -> None:
     handsets = [ninebits.handset() for _ in range(20)]
     async with asyncio.TaskGroup() as tasks:

@@ -209,6 +209,16 @@ def test_a_call_with_a_token_of_nobody_counts_against_the_test_in_which_it_comes
         second.assert_clean()
 
 
+def test_a_call_with_a_token_of_nobody_does_not_count_against_the_next_test_though_nobody_looked(
+    server: Server,
+) -> None:
+    with server.account() as first:
+        refuse(first, token="the-wrong-token")
+        first.assert_clean(allow_refused=True)
+    with server.account() as second:
+        second.assert_clean()
+
+
 def test_an_application_with_the_documented_token_is_told_of_it(ninebits: Sandbox, handset: Handset) -> None:
     with pytest.raises(Refused):
         submit(ninebits, handset.number, "hello", token="sandbox-token")

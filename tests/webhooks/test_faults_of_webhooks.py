@@ -81,6 +81,7 @@ def test_an_outage_without_end_exhausts_a_webhook(own: Bench, receiver: Receiver
         ({"drop": "refused"}, ("unreachable", None), "retrying", 0),
         ({"drop": "accepted"}, ("broken", None), "retrying", 1),
         ({"hold": True}, ("timed_out", None), "retrying", 0),
+        ({"hold": True, "delay_s": 0.01}, ("timed_out", None), "retrying", 0),
         ({"delay_s": 0.01}, ("answered", 200), "delivered", 1),
         ({"delay_s": 0.01, "status": 500}, ("answered", 500), "retrying", 0),
     ],
