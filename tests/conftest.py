@@ -33,6 +33,16 @@ EXAMPLE: Mapping[str, str] = {  # the documented example [D]
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long forms of the proofs; see tests/proof.py")
+
+
+@pytest.fixture(scope="session")
+def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How much of a proof to run: `sized(short, long)` is the first on every push, the second with --long."""
+    return lambda short, long: long if request.config.getoption("--long") else short
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One HTTP answer as it came over a socket; `closed`: the server then closed the connection."""
