@@ -8,9 +8,8 @@ rounds; a ratio is the median of the rounds' own ratios, so that a machine that 
 
 import argparse
 import json
-import os
 
-from side_by_side import Run, echo, load, median, sandbox, spread
+from side_by_side import Run, echo, load, median, processors, sandbox, spread
 
 PATH = "/ng/v1/sendsms"
 
@@ -22,8 +21,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    server_cpu, load_cpu = (processors[0], processors[1]) if len(processors) > 1 else (None, None)
+    server_cpu, load_cpu = processors()
     runs: dict[str, list[Run]] = {"echo": [], "file": [], "memory": []}
     with (
         echo(server_cpu) as bare,

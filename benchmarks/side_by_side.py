@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,19 @@ def wait_until_answers(port: int, path: str = "/", *, within_s: float = 20) -> N
     raise SystemExit(f"Nothing answers on port {port}.")
 
 
+def resident_mb(pid: int) -> float:
+    """Memory of a process and its children, in MB."""
+    total = 0.0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        except OSError:  # it has ended
+            continue
+        if folder.name == str(pid) or fields["PPid"].strip() == str(pid):
+            total += int(fields.get("VmRSS", "0 kB").split()[0]) / 1024
+    return total
+
+
 @contextmanager
 def echo(cpu: int | None = None) -> Iterator[int]:
     """A bare uvicorn that serves ECHO; yields its port."""
@@ -143,8 +156,23 @@ def sandbox(*flags: str, cpu: int | None = None) -> Iterator[int]:
             yield port
 
 
-def load(port: int, path: str, *, connections: int = 16, seconds: float = 3, cpu: int | None = None) -> Run:
-    """Load with wrk if it is installed, else with a client of our own in another process."""
+def processors() -> tuple[int | None, int | None]:
+    """One processor for the server and another for the load, where there are two."""
+    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    return (mine[0], mine[1]) if len(mine) > 1 else (None, None)
+
+
+def load(
+    port: int,
+    path: str,
+    *,
+    connections: int = 16,
+    seconds: float = 3,
+    cpu: int | None = None,
+    body: str = json.dumps(BODY),
+    headers: Mapping[str, str] = HEADERS,
+) -> Run:
+    """Load with wrk if it is installed, else with a client of our own in another process, which knows one body only."""
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
     if shutil.which("wrk") is None:
         command = [
@@ -158,10 +186,10 @@ def load(port: int, path: str, *, connections: int = 16, seconds: float = 3, cpu
         found = subprocess.run([*pin, *command], capture_output=True, text=True, check=True)
     else:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            headers = "".join(
-                f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in HEADERS.items()
+            lines = "".join(
+                f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in headers.items()
             )
-            script.write(f"wrk.method = 'POST'\nwrk.body = [[{json.dumps(BODY)}]]\n{headers}{WRK}")
+            script.write(f"wrk.method = 'POST'\nwrk.body = [[{body}]]\n{lines}{WRK}")
             script.flush()
             command = [
                 "wrk",
