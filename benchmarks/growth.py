@@ -95,7 +95,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rounds": options.rounds, "rows": rows}))
         return
-    print(f"\n{'messages':>10}{'MB':>6}{'req/s':>8}{'of empty':>10}{'p99 ms':>8}{'of empty':>10}{'noise':>7}{'errors':>8}")
+    print(
+        f"\n{'messages':>10}{'MB':>6}{'req/s':>8}{'of empty':>10}{'p99 ms':>8}{'of empty':>10}{'noise':>7}{'errors':>8}"
+    )
     for row in rows:
         print(
             f"{row['messages']:>10,}{row['file_mb']:>6}{row['rate']:>8}{row['rate_ratio']:>10}{row['p99_ms']:>8}"

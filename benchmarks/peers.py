@@ -5,8 +5,8 @@
 Peers that are not on the PATH are skipped. They answer a fixed JSON or record the call, each as its users would set it
 up; none of them validates as much, and none writes to a disk before it answers.
 
-    npm install json-server @stoplight/prism-cli @mockoon/cli wiremock     (node_modules/.bin on the PATH; Java for WireMock)
-    pip install 'moto[server]' pytest-httpserver                           (or another environment's bin on the PATH)
+    npm install json-server @stoplight/prism-cli @mockoon/cli wiremock    put node_modules/.bin on the PATH; Java, too
+    pip install 'moto[server]' pytest-httpserver                          in any environment whose bin is on the PATH
 """
 
 import argparse
@@ -163,7 +163,15 @@ PEERS = (
     ),
     Peer(
         name="WireMock",
-        command=("wiremock", "--port", "{port}", "--bind-address", "127.0.0.1", "--max-request-journal-entries", "10000"),
+        command=(
+            "wiremock",
+            "--port",
+            "{port}",
+            "--bind-address",
+            "127.0.0.1",
+            "--max-request-journal-entries",
+            "10000",
+        ),
         prepare=in_file(
             "mappings/sendsms.json",
             {
@@ -275,9 +283,7 @@ def main() -> None:
             "server": name,
             "rate": round(median([run.rate for run in mine])),
             "p99_ms": round(median([run.p99_ms for run in mine]), 2),
-            "ratio": round(
-                median([run.rate / bare.rate for run, bare in zip(mine, runs[floor.name], strict=True)]), 3
-            ),
+            "ratio": round(median([run.rate / bare.rate for run, bare in zip(mine, runs[floor.name], strict=True)]), 3),
             "noise": spread([run.rate for run in mine]),
             "errors": sum(run.errors for run in mine),
         }

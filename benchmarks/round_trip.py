@@ -67,7 +67,9 @@ def dialogues(port: int, messages: int, numbers: "count[int]") -> float:
     """Round trips a second: from the first message until the last attempt is recorded."""
     begun = time.perf_counter()
     asyncio.run(send(port, messages, numbers))
-    while any(call(port, "GET", f"/webhook-deliveries?state={state}&limit=1")["webhook_deliveries"] for state in UNDER_WAY):
+    while any(
+        call(port, "GET", f"/webhook-deliveries?state={state}&limit=1")["webhook_deliveries"] for state in UNDER_WAY
+    ):
         time.sleep(0.01)
     return messages / (time.perf_counter() - begun)
 
@@ -130,7 +132,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({**found, "noise": spread(ours), "rounds": options.rounds}))
         return
-    print(f"\n{found['dialogues_per_s']}/s beside {found['bare_posts_per_s']}/s: {found['ratio']}, noise {spread(ours)}")
+    print(
+        f"\n{found['dialogues_per_s']}/s beside {found['bare_posts_per_s']}/s: {found['ratio']}, noise {spread(ours)}"
+    )
 
 
 if __name__ == "__main__":
