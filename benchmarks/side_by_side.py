@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -89,19 +90,24 @@ def clean_environment() -> dict[str, str]:
 def process(
     command: Sequence[str], *, cpu: int | None = None, cwd: str | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server process, ended by its id when the block ends."""
+    """A server process, ended with its children by their group's id when the block ends."""
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
     started = subprocess.Popen(
-        [*pin, *command], cwd=cwd, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*pin, *command],
+        cwd=cwd,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # some start another, and leave it behind
     )
     try:
         yield started
     finally:
-        started.terminate()
+        os.killpg(started.pid, signal.SIGTERM)
         try:
             started.wait(10)
         except subprocess.TimeoutExpired:
-            started.kill()
+            os.killpg(started.pid, signal.SIGKILL)
             started.wait()
 
 
