@@ -24,6 +24,7 @@ class News(StrEnum):
     RUN_STARTED = "run_started"  # subject: the scenario's run
     RUN_MOVED = "run_moved"  # subject: the run, whose cursor or state changed
     RUN_MISSED = "run_missed"  # subject: the run, that a message did not fit
+    RUN_PAUSED = "run_paused"  # subject: the run, that answers this handset no more: an application answers itself
     RUN_ENDED = "run_ended"  # subject: the run
     ACCOUNT_CHANGED = "account_changed"
     ACCOUNT_REMOVED = "account_removed"

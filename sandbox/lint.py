@@ -4,7 +4,6 @@ Pure: plain values in, findings out; reading them is store/findings.py's affair.
 and where the record allows an innocent story as well, nothing is said.
 """
 
-import json
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from sandbox.causes import asked_for, may_have_reached
 from sandbox.config import visible
 from sandbox.contract.text import forcing, measure
 from sandbox.model import (
@@ -27,13 +27,11 @@ from sandbox.model import (
     Shortcode,
     WebhookDelivery,
 )
+from sandbox.webhooks import retry
 
 FOLLOW_UP_MS = 60_000  # after this long, a message no longer counts as the answer to a webhook
 DIALOGUE_MS = 30_000  # after this long without an answer, a message may well begin something new
 FEW = 5  # different characters that are worth naming; a text with more of them is in another script
-
-
-_ASKED = re.compile(r"The fault f\d+ asked for this")
 
 
 class Code(StrEnum):
@@ -46,6 +44,7 @@ class Code(StrEnum):
     ANSWER_NOT_JSON = "answer_not_json"
     SEGMENTS = "segments"
     OPT_OUT_IGNORED = "opt_out_ignored"
+    LOOP = "loop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +69,14 @@ class Tried:
     begun_seq: int | None = None
 
 
+class Paused(NamedTuple):
+    """A scenario's run that was paused for a handset, because the two answered each other; `seq` is the journal's."""
+
+    seq: int
+    at_ms: int
+    msisdn: Msisdn
+
+
 Attempts = Mapping[int, Sequence[Tried]]
 """By the number of the MO message, in the order in which they began."""
 
@@ -79,12 +86,14 @@ def findings(
     tried: Iterable[Tried],
     *,
     earlier: Iterable[tuple[Msisdn, Shortcode, str]] = (),
+    paused: Iterable[Paused] = (),
     deadline_ms: int = 10_000,
     segments: int = 1,
 ) -> Sequence[Finding]:
     """All findings about the messages of one account (oldest first) and the attempts of their webhooks, newest first.
 
-    `earlier` are sessions of conversations from before the first of the messages, `deadline_ms` is what an application
+    `earlier` are sessions of conversations from before the first of the messages, `paused` the runs that were paused
+    since, `deadline_ms` is what an application
     has to answer a webhook, `segments` how many an MT message may take before its characters are worth a word.
     """
     in_order = sorted(tried, key=_begun)
@@ -96,6 +105,7 @@ def findings(
         conversations[message.msisdn, message.shortcode].append(message)
     found = [*_slow(in_order, deadline_ms), *_wordless(in_order), *_costly(messages, segments)]
     found += _wrong_sessions(messages, attempts, earlier)
+    found += _loops(messages, paused)
     for conversation in conversations.values():
         found += _sent_twice(conversation, attempts)
         found += _opt_outs_ignored(conversation, attempts)
@@ -113,29 +123,9 @@ def _follows(message: Message, it: Tried) -> bool:
     return message.at_ms > it.attempt.started_ms
 
 
-def _fault(it: Tried) -> str:
-    """How the record says that somebody asked for this outcome (contract/problems.py); empty if nobody did."""
-    outcome = it.attempt.outcome
-    said = (*it.attempt.warnings, outcome.error if outcome is not None else "")
-    return next((each for each in said if _ASKED.match(each)), "")
-
-
-def _may_have_reached(it: Tried) -> bool:
-    """Whether the application may have read the webhook, whatever became of its answer."""
-    outcome = it.attempt.outcome
-    if "nothing was posted" in _fault(it):
-        return False
-    return outcome is None or outcome.kind in (
-        OutcomeKind.ANSWERED,
-        OutcomeKind.TIMED_OUT,
-        OutcomeKind.BROKEN,
-        OutcomeKind.INTERRUPTED,
-    )
-
-
 def _reached(attempts: Attempts, message: Message) -> Sequence[Tried]:
     """The attempts by which the application may have read an MO message."""
-    return [each for each in attempts.get(message.seq, ()) if _may_have_reached(each)]
+    return [each for each in attempts.get(message.seq, ()) if may_have_reached(each.attempt)]
 
 
 def _acknowledged(it: Tried) -> bool:
@@ -389,7 +379,7 @@ def _slow(tried: Iterable[Tried], deadline_ms: int) -> Iterable[Finding]:
         if outcome is None:
             continue
         late = _acknowledged(each) and outcome.duration_ms > deadline_ms
-        timed_out = outcome.kind is OutcomeKind.TIMED_OUT and not _fault(each)
+        timed_out = outcome.kind is OutcomeKind.TIMED_OUT and not asked_for(each.attempt)
         if late or timed_out:
             first.setdefault(each.delivery.seq, each)
             count[each.delivery.seq] += 1
@@ -441,13 +431,27 @@ def _is_json(it: Tried) -> bool:
     """Whether the answer's body is JSON; of one that was cut off nobody knows, and it gets the benefit of the doubt."""
     assert it.attempt.outcome is not None
     body = it.attempt.outcome.body
-    if len(body) >= ANSWER_KEPT:
-        return True
-    try:
-        json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return len(body) >= ANSWER_KEPT or retry.is_json(body)
+
+
+# Loops ---------------------------------------------------------------------------------------------------------------
+
+
+def _loops(messages: Sequence[Message], paused: Iterable[Paused]) -> Iterable[Finding]:
+    """Conversations that went on by themselves until they were paused; about the message that was not answered."""
+    for each in paused:
+        unanswered = next((it for it in reversed(messages) if it.msisdn == each.msisdn and it.seq < each.seq), None)
+        if unanswered is None:
+            continue
+        yield Finding(
+            code=Code.LOOP,
+            message=f"{unanswered.shortcode} and {each.msisdn} went on by themselves: the application answered the "
+            "rules of a scenario, and they answered it, until they were paused.",
+            hint="Is your application answering itself? Let it know a text that it need not answer. The rules go on "
+            "when somebody texts from the handset, or starts the scenario anew.",
+            at_ms=each.at_ms,
+            message_seqs=(unanswered.seq,),
+        )
 
 
 # Segments -----------------------------------------------------------------------------------------------------------

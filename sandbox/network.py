@@ -82,7 +82,13 @@ class Network:
 
         Raises NotFound (account), Conflict (handset is off; nothing to reply to) or Busy (backlog is full).
         """
-        return await self._database.write(partial(self._originate, texting))
+        return await self._database.write(partial(self._typed, texting))
+
+    def _typed(self, texting: Texting, tx: Tx) -> tuple[Message, WebhookDelivery | None]:
+        message, delivery = self._originate(texting, tx)
+        if self._stage.playing(texting.account):
+            self._stage.typed(tx, message)
+        return message, delivery
 
     async def originate_later(self, texting: Texting, delay_ms: int) -> int:
         """Send a text from a handset after a delay. Returns the moment in `_ms`."""
@@ -98,7 +104,7 @@ class Network:
         """A planned text is due."""
         texting = outbox.texting_of(timer)
         try:
-            message, _ = self._originate(texting, tx)
+            message, _ = self._originate(texting, tx) if timer.subject else self._typed(texting, tx)
         except (NotFound, Conflict):  # the account or the handset is gone or off meanwhile: a text that nobody sends
             return
         except Busy:  # never a silent drop: the same text is due again when the backlog may have room

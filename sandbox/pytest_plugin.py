@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from sandbox.hostile import HostileEndpoint
     from sandbox.testing import AsyncHandset, AsyncSandbox, Handset, Sandbox, Server
 
 T = TypeVar("T")
@@ -151,6 +152,15 @@ def handset_factory(ninebits: "Sandbox") -> "Callable[..., Handset]":
 def handset(handset_factory: "Callable[..., Handset]") -> "Handset":
     """A handset with a number that no other test has."""
     return handset_factory()
+
+
+@pytest.fixture
+def ninebits_hostile() -> "Iterator[HostileEndpoint]":
+    """An application that misbehaves: `ninebits.client_url = ninebits_hostile.url("hangs")`."""
+    from sandbox.hostile import HostileEndpoint
+
+    with HostileEndpoint() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

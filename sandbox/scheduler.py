@@ -7,6 +7,7 @@ commit. What the timers mean is known to the handlers alone.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from sandbox.clock import Clock
@@ -17,6 +18,13 @@ from sandbox.store.database import Database, Due, Tx
 
 FOLLOW_UPS = 256
 """Timers beyond those that were due when a moment began, after which it is over all the same: others may be busy."""
+AGAIN_S = 1.0
+"""Real seconds after which the store is asked again that refused something."""
+POSTPONED_MS = 60_000
+"""How much later a timer is tried again whose handler broke a promise."""
+
+FIRSTS = 8
+"""So many times `concurrency` is the most jobs at once when each of those beyond it is the only one of its lane."""
 
 Job = Callable[[], Awaitable[None]]
 Handler = Callable[[Tx, Timer], Job | None]
@@ -42,7 +50,10 @@ class _Lane:
 
 
 class Scheduler:
-    """Runs timers when they are due: at most `concurrency` jobs at once, `per_lane` of them in one lane."""
+    """Runs timers when they are due: at most `concurrency` jobs at once, `per_lane` of them in one lane.
+
+    The first job of a lane has room even so, up to `FIRSTS` times as many: lanes whose jobs hang delay no other lane.
+    """
 
     def __init__(
         self,
@@ -109,8 +120,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Load what the store holds, then run timers until `stop`, or until cancelled."""
-        for lane, due_ms in await self._database.read(outbox.lanes):
-            self.added([Due(lane, due_ms)])
+        await self._load()
         async with asyncio.TaskGroup() as jobs:
             while not self._stopping:
                 self._woken.clear()
@@ -122,6 +132,15 @@ class Scheduler:
                     self._idle.set()
                     self._stepped()
                 await self._clock.wait(self._woken, self._wake_at_ms())
+
+    async def _load(self) -> None:
+        while not self._stopping:
+            try:
+                self.added([Due(lane, due_ms) for lane, due_ms in await self._database.read(outbox.lanes)])
+                return
+            except StorageError as error:
+                log.error("Timers have to wait: %s", error)
+                await self._clock.pause(AGAIN_S)
 
     def stop(self) -> None:
         """Start nothing more. `run` returns when the jobs under way have ended."""
@@ -193,21 +212,21 @@ class Scheduler:
 
     def _wake_at_ms(self) -> int | None:
         """The moment of the next timer whose lane has room; a full lane wakes the scheduler when a job ends."""
-        if len(self._running) >= self._concurrency:
-            return None
+        running = len(self._running)
         return min(
-            (
-                due
-                for lane in self._lanes.values()
-                if (due := lane.next_ms) is not None and lane.running < self._per_lane
-            ),
+            (due for lane in self._lanes.values() if (due := lane.next_ms) is not None and self._room(lane, running)),
             default=None,
         )
+
+    def _room(self, lane: _Lane, running: int) -> int:
+        """How many more jobs of a lane may start, with so many running in all."""
+        room = min(self._concurrency - running, self._per_lane - lane.running)
+        return room if room > 0 else int(lane.running == 0 and running < FIRSTS * self._concurrency)
 
     async def _start_due(self, jobs: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there is room, and start its jobs. True if there was anything to take."""
         now_ms = self._clock.now_ms()
-        room = self._concurrency - len(self._running)
+        running = len(self._running)
         wanted: list[tuple[str, int]] = []
         for name, lane in list(self._lanes.items()):
             due_ms = lane.next_ms
@@ -215,36 +234,49 @@ class Scheduler:
                 if lane.running == 0 and lane.per_second is None:
                     del self._lanes[name]
                 continue
-            take = min(room, self._per_lane - lane.running)
-            if due_ms > now_ms or take <= 0:
+            take = self._room(lane, running)
+            if due_ms > now_ms or not take:
                 continue
             if lane.per_second is not None:
                 take = 1
                 lane.not_before_ms = now_ms + round(1000 / lane.per_second)
             wanted.append((name, take))
-            room -= take
+            running += take
         if not wanted:
             return False
         try:
-            taken = await self._database.write(partial(self._take, wanted, now_ms))
-        except StorageError as error:
-            log.error("Timers have to wait: %s", error)
-            await self._clock.pause(1)
-            return True
-        except Exception:  # a handler broke a promise: its timer stays, and the server with it
-            log.exception("Timers have to wait")
-            await self._clock.pause(1)
-            return True
+            self._start(jobs, await self._database.write(partial(self._take, wanted, now_ms)))
+        except Exception:  # whoever it was, the others must not wait for it
+            await self._start_singly(jobs, [lane for lane, _ in wanted], now_ms)
         for name, _ in wanted:  # to the end of the queue, so that no lane keeps the room for itself
             self._lanes[name] = self._lanes.pop(name)
+        self._stepped()
+        return True
+
+    async def _start_singly(self, jobs: asyncio.TaskGroup, lanes: Sequence[str], now_ms: int) -> None:
+        """Take one timer of each lane, each for itself. One whose handler broke a promise is postponed."""
+        refused: StorageError | None = None
+        for lane in lanes:
+            try:
+                self._start(jobs, await self._database.write(partial(self._take, [(lane, 1)], now_ms)))
+            except StorageError as error:  # of the machine, not of the timer
+                refused = error
+            except Exception:
+                log.exception("A timer of the lane %s failed, and has to wait for a minute", lane)
+                with suppress(StorageError):  # it is due again at once, and may be postponed then
+                    until_ms = now_ms + POSTPONED_MS
+                    await self._database.write(partial(outbox.postpone, lane=lane, now_ms=now_ms, until_ms=until_ms))
+        if refused is not None:
+            log.error("Timers have to wait: %s", refused)
+            await self._clock.pause(AGAIN_S)
+
+    def _start(self, jobs: asyncio.TaskGroup, taken: Sequence[tuple[Timer, Job | None]]) -> None:
         for timer, job in taken:
             self._begun += 1
             if job is not None:
                 self._lane(timer.lane).running += 1
                 self._running[self._begun] = timer.account
                 jobs.create_task(self._perform(self._begun, timer.lane, job))
-        self._stepped()
-        return True
 
     def _take(self, wanted: Sequence[tuple[str, int]], now_ms: int, tx: Tx) -> Sequence[tuple[Timer, Job | None]]:
         return [

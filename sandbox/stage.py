@@ -22,6 +22,7 @@ from sandbox.model import (
     MessageState,
     Msisdn,
     RunState,
+    Shortcode,
     Texting,
     Timer,
     TimerKind,
@@ -50,6 +51,11 @@ from sandbox.store.scenarios import Missed, OwnScenario, Run
 if TYPE_CHECKING:
     from sandbox.scenario.script import Complaint
 
+MINUTE_MS = 60_000
+COUNTED = 4_096  # conversations whose texts are counted: those in which one was sent last
+
+_Conversation = tuple[str, Msisdn, Shortcode]
+
 
 @lru_cache(maxsize=64)
 def _read(source: str) -> "Scenario | tuple[Complaint, ...]":
@@ -67,14 +73,22 @@ def _scenario_of(source: str) -> Scenario:
 
 
 class Stage:
-    """The scenarios of all accounts, and the runs in which they are played."""
+    """The scenarios of all accounts, and the runs in which they are played.
 
-    def __init__(self, database: Database, clock: Clock, accounts: Directory, faults: Faults) -> None:
+    Rules that answer an application which answers them would go on for ever. So a handset's run is paused when rules
+    have sent `loop_limit` texts in one conversation within a minute of the clock; 0 lets them.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, accounts: Directory, faults: Faults, *, loop_limit: int = 0
+    ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
         self._faults = faults
-        self._running: dict[str, set[int]] = {}  # account -> its runs; changed in the event loop alone
+        self._loop_limit = loop_limit
+        self._running: dict[str, set[int]] = {}  # account -> its runs; changed in the event loop alone, as is the next
+        self._texted: dict[_Conversation, tuple[int, int]] = {}  # since when rules have sent how many texts
 
     async def open(self) -> None:
         """Go on with the runs that were under way when the sandbox stopped."""
@@ -97,6 +111,7 @@ class Stage:
         return account in self._running
 
     def _began(self, run: Run) -> None:
+        self._forget_texts(run.account)
         self._running.setdefault(run.account, set()).add(run.seq)
 
     def _ended(self, run: Run) -> None:
@@ -107,6 +122,7 @@ class Stage:
             self._running.pop(run.account, None)
 
     def _forgotten(self, account: str | None) -> None:
+        self._forget_texts(account)
         if account is None:
             self._running.clear()
         else:
@@ -277,6 +293,12 @@ class Stage:
             known = before or Cursor()
             reaction = engine.arrived(scenario, known, message)
             if reaction.effects or reaction.cursor != known:
+                texts = sum(isinstance(each, Text) for each in reaction.effects)
+                if texts and reaction.cursor.step == known.step:  # by a rule; a script has an end
+                    if self._loops(message):
+                        self._pause(tx, run, message.msisdn, known)
+                        return
+                    tx.then.append(partial(self._count_texts, _conversation(message), self._clock.now_ms(), texts))
                 self._follow(tx, run, scenario, message.msisdn, before, reaction)
                 return
             if reaction.miss is not None:
@@ -302,6 +324,15 @@ class Stage:
         self._follow(
             tx, run, scenario, message.msisdn, before, engine.originated(scenario, before or Cursor(), message)
         )
+
+    def typed(self, tx: Tx, message: Message) -> None:
+        """A person, and no run, has sent a text: what was paused in its conversation goes on."""
+        tx.then.append(partial(self._typed, _conversation(message)))
+        for run in scenarios.listening(tx, message.account):
+            if run.msisdn in (None, message.msisdn):
+                cursor = scenarios.cursor(tx, run, message.msisdn)
+                if cursor is not None and cursor.paused:
+                    self._move(tx, run, message.msisdn, replace(cursor, paused=""))
 
     def change_handset(self, tx: Tx, handset: Handset) -> Sequence[int]:
         """Set a handset's label, telco and state. Switched on, it gets what waited for it; returns those numbers."""
@@ -384,18 +415,42 @@ class Stage:
         except Conflict as error:  # more faults than an account may have
             cursor = replace(cursor, state=RunState.FAILED, reason=str(error))
         if cursor != before:
-            seq = journal.record(
-                tx,
-                News.RUN_MOVED,
-                at_ms=self._clock.now_ms(),
-                account=run.account,
-                subject=run.seq,
-                msisdn=msisdn,
-            )
-            scenarios.put_cursor(tx, run, msisdn, cursor, moved=seq)
+            self._move(tx, run, msisdn, cursor)
         if cursor.state is not RunState.RUNNING and run.state is RunState.RUNNING:
             self._end(tx, run, cursor.state, cursor.reason)
         return switched_on
+
+    def _move(self, tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, news: News = News.RUN_MOVED) -> None:
+        """Write down where the run stands now."""
+        at_ms = self._clock.now_ms()
+        seq = journal.record(tx, news, at_ms=at_ms, account=run.account, subject=run.seq, msisdn=msisdn)
+        scenarios.put_cursor(tx, run, msisdn, cursor, moved=seq)
+
+    def _loops(self, message: Message) -> bool:
+        """Whether rules have sent as many texts in the message's conversation as they may in a minute."""
+        since_ms, texts = self._texted.get(_conversation(message), (0, 0))
+        return 0 < self._loop_limit <= texts and self._clock.now_ms() - since_ms < MINUTE_MS
+
+    def _pause(self, tx: Tx, run: Run, msisdn: Msisdn, cursor: Cursor) -> None:
+        why = (
+            f"paused: {self._loop_limit} automatic texts in a minute; is your application answering itself? To go on, "
+            "text from the handset, or start the scenario anew."
+        )
+        self._move(tx, run, msisdn, replace(cursor, paused=why), News.RUN_PAUSED)
+
+    def _count_texts(self, conversation: _Conversation, now_ms: int, texts: int) -> None:
+        since_ms, before = self._texted.pop(conversation, (now_ms, 0))
+        if now_ms - since_ms >= MINUTE_MS:
+            since_ms, before = now_ms, 0
+        elif len(self._texted) >= COUNTED:
+            del self._texted[next(iter(self._texted))]
+        self._texted[conversation] = since_ms, before + texts
+
+    def _typed(self, conversation: _Conversation) -> None:
+        self._texted.pop(conversation, None)
+
+    def _forget_texts(self, account: str | None) -> None:
+        self._texted = {key: value for key, value in self._texted.items() if account not in (None, key[0])}
 
     def _carry_out(self, tx: Tx, run: Run, msisdn: Msisdn | None, effect: Effect, *, at_once: bool) -> bool:
         """True if that switched the handset on. Raises Conflict if the account has too many faults."""
@@ -459,6 +514,10 @@ class Stage:
         journal.record(
             tx, News.HANDSET_CHANGED, at_ms=self._clock.now_ms(), account=handset.account, msisdn=handset.msisdn
         )
+
+
+def _conversation(message: Message) -> _Conversation:
+    return message.account, message.msisdn, message.shortcode
 
 
 def _source_of(account: str, name: str, db: Queries) -> str:

@@ -298,16 +298,41 @@ async def test_one_lane_runs_so_many_jobs_at_once() -> None:
 
 
 @in_loop
-async def test_all_lanes_together_run_so_many_jobs_at_once() -> None:
+async def test_all_lanes_together_run_so_many_jobs_at_once_and_the_first_of_each_lane() -> None:
     async with running(concurrency=5, per_lane=2) as bench:
         for lane in "abcdef":
             bench.gates[lane] = asyncio.Event()
             await bench.due(0, 1, 2, 3, lane=lane)
-        await bench.until(lambda: len(bench.ran) >= 5)
+        await bench.until(lambda: len(bench.ran) >= 8)
         for gate in bench.gates.values():
             gate.set()
         await bench.scheduler.settled()
-        assert (bench.most_at_once["all"], len(bench.ran)) == (5, 18)
+        assert (bench.most_at_once["all"], len(bench.ran)) == (8, 18)
+
+
+@in_loop
+async def test_lanes_whose_jobs_hang_delay_no_other_however_many_they_are() -> None:
+    async with running(concurrency=8, per_lane=4) as bench:
+        for lane in "abcdefgh":
+            bench.gates[lane] = asyncio.Event()
+            await bench.due(0, *range(10), lane=lane)
+        await bench.until(lambda: sum(bench.at_once.get(lane, 0) for lane in "abcdefgh") >= 8)
+        await bench.due(0, *range(1000, 1050), lane="healthy")
+        await bench.until(lambda: set(range(1000, 1050)) <= set(bench.subjects))
+        assert bench.most_at_once["healthy"] == 1
+
+
+@in_loop
+async def test_the_first_jobs_of_very_many_lanes_wait_their_turn() -> None:
+    async with running(concurrency=1) as bench:
+        for number in range(20):
+            bench.gates[str(number)] = asyncio.Event()
+            await bench.due(0, number, lane=str(number))
+        await bench.until(lambda: len(bench.ran) >= 8)
+        for gate in bench.gates.values():
+            gate.set()
+        await bench.scheduler.settled()
+        assert (bench.most_at_once["all"], len(bench.ran)) == (8, 20)
 
 
 @in_loop

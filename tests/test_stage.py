@@ -147,6 +147,7 @@ async def test_a_persona_answers_for_ever_without_growing(receiver: Receiver) ->
         run = await play.start(ECHO)
         for _ in range(100):
             await play.submit()
+            await play.advance(2_000)  # as quick as rules may be for ever
         assert len(await play.texts()) == 100
         found = await play.run(run)
         assert (found.state, len(found.cursors), await play.planned()) == (RunState.RUNNING, 1, 0)

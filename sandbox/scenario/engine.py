@@ -51,7 +51,7 @@ def arrived(scenario: Scenario, cursor: Cursor, message: Message) -> Reaction:
     waiting to be sent. So an application that is quicker than the handset is understood, and `expect_none` forbids
     what comes from then on until its time is over.
     """
-    if cursor.state not in _REACTING:
+    if cursor.state not in _REACTING or cursor.paused:
         return Reaction(cursor=cursor)
     step = scenario.steps[cursor.step] if cursor.step < len(scenario.steps) else None
     if isinstance(step, ExpectNone) and not differences(step.match, message):

@@ -126,6 +126,7 @@ class Cursor:
     session_id: str | None = None  # of the last message that fitted, or that the handset sent
     shortcode: Shortcode | None = None
     reason: str = ""  # of a failure, in words
+    paused: str = ""  # why it reacts to nothing for now, in words; it goes on where it stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

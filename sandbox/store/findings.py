@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox.events import News
-from sandbox.lint import Finding, Tried
+from sandbox.lint import Finding, Paused, Tried
 from sandbox.lint import findings as lint
 from sandbox.model import (
     Attempt,
     DeliveryState,
+    Message,
     Msisdn,
     Outcome,
     OutcomeKind,
@@ -24,29 +25,68 @@ from sandbox.store import messages
 from sandbox.store.database import Queries
 
 LOOKED_AT = 2_000  # newest messages
+OWN_BEFORE = 300  # messages of a conversation, before those, whose sessions are known
+ANY_BEFORE = 4  # messages of the account, before those, for each of them, whose sessions are known as somebody else's
 ATTEMPTS = 4_000  # newest attempts of their webhooks
 MOST = 200  # findings
 
 
 def findings(
-    db: Queries, account: str, *, deadline_ms: int = 10_000, segments: int = 1, most: int = MOST
+    db: Queries,
+    account: str,
+    *,
+    deadline_ms: int = 10_000,
+    segments: int = 1,
+    most: int = MOST,
+    looked_at: int = LOOKED_AT,
 ) -> Sequence[Finding]:
-    """Findings about the account's newest messages, newest first, at most `most`; the others as in `lint.findings`."""
-    newest = messages.page(db, account=account, limit=LOOKED_AT)
+    """Findings about the account's newest messages, `looked_at` of them, newest first, at most `most`; the others as in
+    `lint.findings`."""
+    newest = messages.page(db, account=account, limit=looked_at)
     if not newest:
         return ()
     first = newest[-1].seq
-    earlier = _sessions_before(db, account, first) if len(newest) == LOOKED_AT else ()
-    found = lint(newest[::-1], _tried(db, account, first), earlier=earlier, deadline_ms=deadline_ms, segments=segments)
+    earlier = _sessions_before(db, account, newest) if len(newest) == looked_at else ()
+    found = lint(
+        newest[::-1],
+        _tried(db, account, first),
+        earlier=earlier,
+        paused=_paused(db, account, first),
+        deadline_ms=deadline_ms,
+        segments=segments,
+    )
     return found[:most]
 
 
-def _sessions_before(db: Queries, account: str, seq: int) -> Sequence[tuple[Msisdn, Shortcode, str]]:
+def _paused(db: Queries, account: str, first: int) -> Sequence[Paused]:
     rows = db.execute(
-        "SELECT DISTINCT msisdn, shortcode, session_id FROM messages WHERE account = :account AND seq < :seq",
-        {"account": account, "seq": seq},
+        "SELECT seq, at_ms, msisdn FROM events WHERE seq > :first AND kind = :kind AND account = :account ORDER BY seq",
+        {"first": first, "kind": News.RUN_PAUSED, "account": account},
     )
-    return [(Msisdn(msisdn), Shortcode(shortcode), session) for msisdn, shortcode, session in rows]
+    return [Paused(seq, at_ms, Msisdn(msisdn)) for seq, at_ms, msisdn in rows]
+
+
+def _sessions_before(db: Queries, account: str, newest: Sequence[Message]) -> Sequence[tuple[Msisdn, Shortcode, str]]:
+    """Sessions from before the messages looked at: of their conversations, and of whoever texted shortly before. How
+    many are read depends on how many messages are looked at, not on how many there are."""
+    given = {"account": account, "seq": newest[-1].seq, "own": OWN_BEFORE, "any": len(newest) * ANY_BEFORE}
+    found = {
+        (msisdn, shortcode, session)
+        for msisdn in {each.msisdn for each in newest}
+        for shortcode, session in db.execute(
+            "SELECT DISTINCT shortcode, session_id FROM (SELECT shortcode, session_id FROM messages "
+            "WHERE account = :account AND msisdn = :msisdn AND seq < :seq ORDER BY seq DESC LIMIT :own) own",
+            {**given, "msisdn": msisdn},
+        )
+    }
+    found.update(
+        db.execute(
+            "SELECT DISTINCT msisdn, shortcode, session_id FROM (SELECT msisdn, shortcode, session_id FROM messages "
+            "WHERE account || '' = :account AND seq < :seq ORDER BY seq DESC LIMIT :any) any_",  # as in messages.page
+            given,
+        )
+    )
+    return [(Msisdn(msisdn), Shortcode(shortcode), session) for msisdn, shortcode, session in sorted(found)]
 
 
 def _tried(db: Queries, account: str, first: int) -> Sequence[Tried]:
@@ -59,6 +99,8 @@ def _tried(db: Queries, account: str, first: int) -> Sequence[Tried]:
         "FROM webhook_deliveries d JOIN attempts a ON a.delivery_seq = d.seq "
         # a webhook delivery never has a lower number than its message
         "WHERE d.seq >= :first AND d.message_seq >= :first AND d.account = :account "
+        # what an application makes of a payload that somebody wrote says nothing about it
+        "AND d.message_seq NOT IN (SELECT message_seq FROM webhook_deliveries WHERE edited = 1) "
         "ORDER BY d.seq DESC, a.number DESC LIMIT :most",
         {"first": first, "account": account, "most": ATTEMPTS},
     )

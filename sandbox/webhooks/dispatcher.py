@@ -5,9 +5,8 @@ attempt begun (`begin`), P2 its outcome with what follows (`_record`). How a POS
 follows it retry.py's.
 """
 
-import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import assert_never
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from sandbox.clock import Clock, stopwatch
 from sandbox.contract.credentials import callback_authorization
+from sandbox.contract.requests import decode_json
 from sandbox.contract.text import measure
 from sandbox.errors import StorageError
 from sandbox.events import News
@@ -35,7 +35,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.scheduler import Job
+from sandbox.scheduler import AGAIN_S, Job
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox
 from sandbox.store.accounts import Directory
@@ -65,6 +65,7 @@ def owe(
     body: bytes,
     at_ms: int,
     redelivery_of: int | None = None,
+    edited: bool = False,
     hold_ms: int = 0,
 ) -> WebhookDelivery:
     """P0: write down that `body` is owed to `url`, first attempt due now, or so much later.
@@ -84,6 +85,7 @@ def owe(
         created_ms=at_ms,
         next_attempt_ms=due_ms,
         redelivery_of=redelivery_of,
+        edited=edited,
     )
     outbox.insert(tx, delivery)
     _schedule(tx, delivery, due_ms)
@@ -117,8 +119,11 @@ def attempt_now(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
     _schedule(tx, delivery, at_ms, TimerKind.WEBHOOK_MANUAL)
 
 
-def redeliver(tx: Tx, delivery: WebhookDelivery, message: Message, account: Account, at_ms: int) -> WebhookDelivery:
-    """Owe the same bytes again, as a new webhook delivery to the account's present client_url."""
+def redeliver(
+    tx: Tx, delivery: WebhookDelivery, message: Message, account: Account, at_ms: int, edited: bytes | None = None
+) -> WebhookDelivery:
+    """Owe the same bytes again, or those that somebody wrote instead, as a new webhook delivery to the account's
+    present client_url. What repeats bytes that were edited is edited too."""
     seq = journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=at_ms, account=account.name, msisdn=message.msisdn)
     messages.set_delivery(tx, message.seq, seq)
     return owe(
@@ -126,9 +131,10 @@ def redeliver(tx: Tx, delivery: WebhookDelivery, message: Message, account: Acco
         message,
         seq=seq,
         url=account.client_url or delivery.url,
-        body=delivery.body,
+        body=delivery.body if edited is None else edited,
         at_ms=at_ms,
         redelivery_of=delivery.seq,
+        edited=delivery.edited or edited is not None,
     )
 
 
@@ -262,15 +268,15 @@ class Dispatcher:
             return
         while True:
             try:
-                await self._database.write(partial(self._record, attempt, outcome, use))
+                await self._database.write(partial(self._record, attempt, outcome, use, delivery.state))
                 break
             except StorageError as error:
                 log.error("The outcome of attempt %d of w%d has to wait: %s", attempt.number, delivery.seq, error)
-                await self._clock.pause(1)
+                await self._clock.pause(AGAIN_S)
         self._pace(lane_of(delivery.url), partial(retry.throttle, outcome=outcome))
 
-    def _record(self, attempt: Attempt, outcome: Outcome, use: Use | None, tx: Tx) -> None:
-        """P2: the outcome, the state that follows, and the next timer if one follows."""
+    def _record(self, attempt: Attempt, outcome: Outcome, use: Use | None, before: DeliveryState, tx: Tx) -> None:
+        """P2: the outcome, the state that follows, and the next timer if one follows. `before`: the state at P1."""
         delivery = outbox.get(tx, attempt.delivery_seq)
         account = None if delivery is None else self._accounts.get(delivery.account)
         if delivery is None or account is None:  # a reset took them meanwhile
@@ -284,7 +290,8 @@ class Dispatcher:
                 warnings = (why, *warnings)
         outbox.end_attempt(tx, delivery.seq, attempt.number, outcome, warnings)
         if attempt.trigger is Trigger.MANUAL:
-            if retry.is_success(outcome) and delivery.state is not DeliveryState.DELIVERED:
+            cancelled_meanwhile = delivery.state is DeliveryState.CANCELLED is not before
+            if retry.is_success(outcome) and delivery.state is not DeliveryState.DELIVERED and not cancelled_meanwhile:
                 outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
                 _set_state(tx, delivery, DeliveryState.DELIVERED)
                 _release_next(tx, delivery, now_ms)
@@ -320,26 +327,36 @@ class Dispatcher:
 
 def _message(delivery: WebhookDelivery) -> Message:
     """The MO message of a webhook delivery, from its frozen body: a fault is taken at once, without a look into the
-    store, so that attempts are struck in the order in which they begin."""
-    body = json.loads(delivery.body)
-    measured = measure(body["message"])
+    store, so that attempts are struck in the order in which they begin. Of an edited body, what it still says."""
+    body = _values(delivery.body)
+    text = body.get("message", "")
+    measured = measure(text)
     return Message(
         seq=delivery.message_seq,
         account=delivery.account,
         direction=Direction.MO,
         msisdn=delivery.msisdn,
         shortcode=delivery.shortcode,
-        text=body["message"],
-        session_id=body["session_id"],
+        text=text,
+        session_id=body.get("session_id", ""),
         ref_id=body.get("ref_id"),
-        sent_date=body["sent_date"],
+        sent_date=body.get("sent_date", ""),
         at_ms=delivery.created_ms,
-        telco=body["telco"],
+        telco=body.get("telco", ""),
         encoding=measured.encoding,
         segments=measured.segments,
         state=MessageState.ROUTED,
         delivery_seq=delivery.seq,
     )
+
+
+def _values(body: bytes) -> Mapping[str, str]:
+    """The strings in the object that a body is; none if it is no object."""
+    try:
+        value = decode_json(body)
+    except ValueError:
+        return {}
+    return {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
 
 
 async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome | None:

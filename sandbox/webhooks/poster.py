@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import httptools
 
 from sandbox.clock import stopwatch
+from sandbox.config import mask_url
 from sandbox.model import ANSWER_KEPT, Outcome, OutcomeKind
 
 HEAD_LIMIT = 64 * 1024  # status line and headers of an answer, the interim ones (1xx) before it included
@@ -215,7 +216,8 @@ class _Connection(asyncio.Protocol):
             return await reading.ending
         finally:
             reading.release()
-            if not reading.reusable or self._transport.is_closing():
+            # Who answers before anything was asked may well do so again, and the answer would count for the next POST.
+            if self._early or not reading.reusable or self._transport.is_closing():
                 self.drop()
             elif self._proven:
                 self._rest()
@@ -280,6 +282,7 @@ class _Reading:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # 101: whatever follows is another protocol
+            self.reusable = False
             self._end(OutcomeKind.ANSWERED)
         except httptools.HttpParserError as error:  # its texts are the parser's own, with nothing of the answer in them
             self.reusable = False
@@ -444,15 +447,23 @@ def _request(target: _Target, body: bytes, authorization: str | None) -> bytes:
 
 
 def _cut(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The first of `headers`, as many as are kept."""
+    """The first of `headers`, as many as are kept, and as they may be recorded."""
     kept: list[tuple[str, str]] = []
     room = HEADER_CHARS_KEPT
     for name, value in headers[:HEADERS_KEPT]:
         room -= len(name) + len(value)
         if room < 0:
             break
-        kept.append((name, value))
+        kept.append((name, _without_secret(name.lower(), value)))
     return tuple(kept)
+
+
+def _without_secret(name: str, value: str) -> str:
+    """Of a cookie its name alone, of an address no user, password and query: whoever reads the record needs no more."""
+    if name == "set-cookie":
+        cookie, equals, _ = value.partition("=")
+        return f"{cookie}=…" if equals else "…"
+    return mask_url(value) if name == "location" else value
 
 
 def _connect_failure(target: _Target, error: OSError) -> str:

@@ -6,6 +6,7 @@ No clock, no store, no HTTP. The table in `decide` is the documented one [W]; wh
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from sandbox.model import ANSWER_KEPT, DeliveryState, Outcome, OutcomeKind
 
@@ -77,7 +78,7 @@ def warnings(outcome: Outcome) -> tuple[str, ...]:
     """
     found: list[str] = []
     cut_off = len(outcome.body) >= ANSWER_KEPT  # then nobody knows what the rest was
-    if is_success(outcome) and not cut_off and not _is_json(outcome.body):
+    if is_success(outcome) and not cut_off and not is_json(outcome.body):
         found.append(
             "The answer is not valid JSON. 9bits asks for JSON in answer to its POST; answer for example "
             '{"status": "ok"} with Content-Type: application/json.'
@@ -87,9 +88,14 @@ def warnings(outcome: Outcome) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_json(body: bytes) -> bool:
+def is_json(body: bytes) -> bool:
+    """JSON as RFC 8259 has it: in UTF-8, without the NaN and Infinity that Python knows besides."""
     try:
-        json.loads(body)
+        json.loads(body.decode(), parse_constant=_no_constant, parse_int=float)  # an int of any length
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)

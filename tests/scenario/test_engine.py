@@ -292,6 +292,14 @@ def test_a_run_that_has_ended_so_reacts_to_nothing(state: RunState) -> None:
     assert (run.cursor, run.miss) == (before, None)
 
 
+def test_a_run_that_is_paused_answers_nothing_until_it_goes_on() -> None:
+    run = Playbook(rules=[rule(when("*"), reply("yes"))])
+    run.cursor = before = Cursor(paused="paused: too many texts")
+    assert ([*run.arrives("one")], run.cursor, run.miss) == ([], before, None)
+    run.cursor = Cursor()
+    assert len([*run.arrives("one")]) == 1
+
+
 # Rules
 
 

@@ -288,14 +288,28 @@ def test_the_rate_stays_between_the_floor_and_full(outcomes: list[Outcome]) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b"[]", b'"ok"', b"1", b"null", b' {"status": "ok"}\r\n', '{"text": "₦"}'.encode()]
+    "body", [b"{}", b"[]", b'"ok"', b"1", b"9" * 5000, b"null", b' {"status": "ok"}\r\n', '{"text": "₦"}'.encode()]
 )
 def test_a_2xx_with_json_needs_no_word(body: bytes) -> None:
     assert retry.warnings(answered(200, body)) == ()
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"OK", b"<html></html>", b"{", b"{'a': 1}", b"\xff\xfe", b"[" * 10_000], ids=lambda body: body[:8]
+    "body",
+    [
+        b"",
+        b"OK",
+        b"<html></html>",
+        b"{",
+        b"{'a': 1}",
+        b"NaN",
+        b'{"rate": Infinity}',
+        b"\xff\xfe",
+        "{}".encode("utf-16"),
+        "{}".encode("utf-8-sig"),
+        b"[" * 10_000,
+    ],
+    ids=lambda body: body[:8],
 )
 def test_a_2xx_without_json_is_flagged(body: bytes) -> None:
     assert [warning[:28] for warning in retry.warnings(answered(200, body))] == ["The answer is not valid JSON"]
