@@ -93,6 +93,9 @@ class OutcomeKind(StrEnum):
     INTERRUPTED = "interrupted"  # the sandbox stopped before the outcome was known
 
 
+MAX_PAYLOAD = 64 * 1024
+"""Bytes of a webhook's body that somebody edited."""
+
 ANSWER_KEPT = 16 * 1024
 """Bytes of a webhook's answer that are read and kept."""
 
@@ -235,6 +238,7 @@ class WebhookDelivery:
     first_failed_ms: int | None = None
     next_attempt_ms: int | None = None
     redelivery_of: int | None = None
+    edited: bool = False  # a redelivery whose body somebody wrote: any bytes that are UTF-8
 
     @property
     def id(self) -> str:

@@ -11,9 +11,9 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,10 +24,20 @@ from sandbox.events import Entry
 T = TypeVar("T")
 
 APPLICATION_ID = 0x39626974  # "9bit": how a file says whose it is
-SCHEMA_VERSION = 1
+UPGRADES = (  # from each version of the schema to the next, beginning with that of version 1
+    "ALTER TABLE webhook_deliveries ADD COLUMN edited INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX webhook_deliveries_edited ON webhook_deliveries (message_seq) WHERE edited = 1;"
+    "CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (account, state, seq) "
+    "WHERE state IN ('rejected', 'exhausted', 'cancelled');"
+    "DROP INDEX conversations_by_age;"
+    "CREATE INDEX conversations_by_age ON conversations (account, last_seq, unread);",
+)
+SCHEMA_VERSION = 1 + len(UPGRADES)
 MOST_ROWS = 32  # rows in one statement
+MOST_FOLLOWING = 512  # rows that wait over commits
 GROUP = 256  # functions committed together at the most
 READERS = 2  # threads that read; more would only fight for the interpreter
+BUSY_S = 5.0  # how long a statement waits for another program that holds the file
 
 
 class Queries(Protocol):
@@ -67,6 +77,24 @@ class Insert:
         return made
 
 
+class Following:
+    """Rows that are still to be written, though what they follow from is committed; in the order of their coming."""
+
+    __slots__ = ("count", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[Insert, list[Any]] = {}
+        self.count = 0
+
+    def add(self, statement: Insert, values: Sequence[Any]) -> None:
+        self.rows.setdefault(statement, []).extend(values)
+        self.count += len(values) // statement.width
+
+    def extend(self, others: "Following") -> None:
+        for statement, values in others.rows.items():
+            self.add(statement, values)
+
+
 class Tx:
     """What writing functions get: SQL to run, numbers to give, and lists of what to announce once it is committed.
 
@@ -74,11 +102,15 @@ class Tx:
     transaction that fails are lost, which hurts nobody.
     """
 
-    __slots__ = ("_connection", "_rows", "due", "news", "number", "then")
+    __slots__ = ("_before", "_connection", "_following", "_rows", "due", "news", "number", "then")
 
-    def __init__(self, connection: sqlite3.Connection, number: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, number: Callable[[], int], before: Following | None = None
+    ) -> None:
         self._connection = connection
         self._rows: dict[Insert, list[Any]] = {}
+        self._before = before  # what earlier transactions left to be written; None once this one has
+        self._following = Following()
         self.number = number
         self.news: list[Entry] = []
         self.due: list[Due] = []
@@ -87,6 +119,8 @@ class Tx:
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         if self._rows:
             self.flush()
+        if self._before is not None or self._following.count:
+            self.catch_up()
         return self._connection.execute(sql, parameters)
 
     def insert(self, statement: "Insert", row: Sequence[Any]) -> None:
@@ -97,9 +131,37 @@ class Tx:
         else:
             waiting += row
 
+    def follow(self, statement: "Insert", row: Sequence[Any]) -> None:
+        """As `insert`, for a row that can be made anew from those that are committed: it may wait for many like it,
+        over commits, until anybody runs `execute` or reads. A crash loses it."""
+        self._following.add(statement, row)
+
     def flush(self) -> None:
-        """Write all rows that wait, in as few statements as may be."""
-        for statement, values in self._rows.items():
+        """Write the rows of this transaction, in as few statements as may be."""
+        self._write(self._rows)
+        self._rows.clear()
+
+    def catch_up(self) -> None:
+        """Write the rows that follow from what is committed, and from what this transaction wrote so far."""
+        before, self._before = self._before, None
+        following, self._following = self._following, Following()
+        if before is not None:
+            self._write(before.rows)
+        self._write(following.rows)
+
+    def left(self) -> Following:
+        """What is still to be written after the commit, by whoever comes next."""
+        if self._before is None:
+            return self._following
+        self._before.extend(self._following)
+        return self._before
+
+    @property
+    def is_far_behind(self) -> bool:
+        return self._following.count + (self._before.count if self._before else 0) > MOST_FOLLOWING
+
+    def _write(self, rows: Mapping["Insert", list[Any]]) -> None:
+        for statement, values in rows.items():
             width = statement.width
             begin, left = 0, len(values) // width
             while left:
@@ -107,7 +169,6 @@ class Tx:
                 end = begin + count * width
                 self._connection.execute(statement.text(count), values[begin:end])
                 begin, left = end, left - count
-        self._rows.clear()
 
 
 class _Job:
@@ -142,6 +203,7 @@ class Database:
         self._writer: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._number: Callable[[], int] = itertools.count(1).__next__
+        self._following = Following()  # replaced by the writer alone, after a commit
 
     def open(self) -> None:
         """Open, check and if need be create the database. Call it in the event loop that will use it.
@@ -154,13 +216,7 @@ class Database:
         try:
             if not self.in_memory:
                 _check(self.path)
-            connection = _connect(self.path)
-            try:
-                _prepare(connection, self.path)
-                last = connection.execute("SELECT seq FROM last_number").fetchone()[0]
-            except BaseException:
-                connection.close()
-                raise
+            connection, last = _open(self.path)
         except BaseException:
             self._unlock()
             raise
@@ -198,8 +254,11 @@ class Database:
         return value
 
     async def read(self, fn: Callable[[Queries], T]) -> T:
-        """Run `fn` on a read-only connection that sees all that is committed."""
+        """Run `fn` on a read-only connection that sees all that is committed, and what follows from it."""
         loop = self._require_loop()
+        if self._following.count:
+            with suppress(StorageError):  # on a disk that is full, one can still read
+                await self.write(Tx.catch_up)
         if self.in_memory:  # there is one connection only, so its thread reads too
             value: T = await self._submit(_Job(fn, loop.create_future(), reading=True))
             return value
@@ -217,21 +276,32 @@ class Database:
         return job.future
 
     def _read(self, fn: Callable[[Queries], T]) -> T:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = _connect(self.path)
-            connection.execute("PRAGMA query_only = 1")
-            self._local.connection = connection
-            self._read_connections.append(connection)
-        connection.execute("BEGIN")  # one function sees one state
         try:
-            return fn(connection)
+            connection = self._reader()
+            _roll_back(connection)  # what could not be rolled back when it failed
+            connection.execute("BEGIN")  # one function sees one state
+            try:
+                return fn(connection)
+            finally:
+                _roll_back(connection)
         except sqlite3.Error as error:
             raise _storage_error(error, self.path) from error
         except StopIteration as error:
             raise _carried(error) from error
-        finally:
-            connection.execute("ROLLBACK")
+
+    def _reader(self) -> sqlite3.Connection:
+        """The connection of this thread, which reads only."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = _connect(self.path)
+            try:
+                connection.execute("PRAGMA query_only = 1")
+            except BaseException:
+                connection.close()
+                raise
+            self._local.connection = connection
+            self._read_connections.append(connection)
+        return connection
 
     def _write_loop(self, connection: sqlite3.Connection) -> None:
         assert self._loop is not None
@@ -255,6 +325,9 @@ class Database:
                     self._loop.call_soon_threadsafe(self._announce, group, done)
                 except RuntimeError:  # the loop is gone, and with it everyone who waited
                     open_ = False
+        if self._following.count:
+            with suppress(_Spoilt):  # the next start makes up for it
+                self._commit(connection, [_Job(Tx.catch_up, self._loop.create_future())])
         connection.close()
 
     def _run(self, connection: sqlite3.Connection, group: list[_Job]) -> list[Tx]:
@@ -266,8 +339,8 @@ class Database:
                 try:
                     done.append(self._commit(connection, writes))
                 except _Spoilt as spoilt:
-                    if len(writes) == 1:
-                        writes[0].error = spoilt.reason
+                    if len(writes) == 1 or not spoilt.begun:
+                        _fail(writes, spoilt.reason)
                     else:  # somebody's function failed: each goes alone, and keeps its own fate
                         self._commit_alone(connection, writes, done)
             for job in group:
@@ -279,38 +352,48 @@ class Database:
         return done
 
     def _commit_alone(self, connection: sqlite3.Connection, jobs: list[_Job], done: list[Tx]) -> None:
-        for job in jobs:
+        for number, job in enumerate(jobs):
             try:
                 done.append(self._commit(connection, [job]))
             except _Spoilt as spoilt:
+                if not spoilt.begun:  # the others would only wait as long, one after the other
+                    _fail(jobs[number:], spoilt.reason)
+                    return
                 job.error = spoilt.reason
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> Tx:
         """One transaction for `jobs`; _Spoilt if any of it failed, and then none of it happened."""
-        tx = Tx(connection, self._number)
+        tx = Tx(connection, self._number, self._following if self._following.count else None)
+        begun = False
         try:
+            _roll_back(connection)  # what could not be rolled back when it failed
             connection.execute("BEGIN IMMEDIATE")
+            begun = True
             for job in jobs:
                 job.value = job.run(tx)
             tx.flush()
+            if tx.is_far_behind:
+                tx.catch_up()
             connection.execute("COMMIT")
         except BaseException as error:
-            if connection.in_transaction:  # SQLite has rolled back by itself after some errors
-                connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                _roll_back(connection)
             reason = _storage_error(error, self.path) if isinstance(error, sqlite3.Error) else _carried(error)
-            raise _Spoilt(reason) from error
+            raise _Spoilt(reason, begun=begun) from error
+        self._following = tx.left()
         return tx
 
     def _read_in_memory(self, connection: sqlite3.Connection, job: _Job) -> None:
-        connection.execute("PRAGMA query_only = 1")
         try:
-            job.value = job.run(connection)
+            connection.execute("PRAGMA query_only = 1")
+            try:
+                job.value = job.run(connection)
+            finally:
+                connection.execute("PRAGMA query_only = 0")
         except sqlite3.Error as error:
             job.error = _storage_error(error, self.path)
         except BaseException as error:
             job.error = _carried(error)
-        finally:
-            connection.execute("PRAGMA query_only = 0")
 
     def _announce(self, group: Iterable[_Job], done: Iterable[Tx]) -> None:
         try:
@@ -333,8 +416,22 @@ class Database:
 
 
 class _Spoilt(Exception):
-    def __init__(self, reason: BaseException) -> None:
+    """A transaction failed; if it had not `begun`, that is nobody's function's fault."""
+
+    def __init__(self, reason: BaseException, *, begun: bool) -> None:
         self.reason = reason
+        self.begun = begun
+
+
+def _fail(jobs: Iterable[_Job], reason: BaseException) -> None:
+    for job in jobs:
+        job.error = reason
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that is open; SQLite has rolled back by itself after some errors."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _carried(error: BaseException) -> BaseException:
@@ -344,13 +441,24 @@ def _carried(error: BaseException) -> BaseException:
     return error
 
 
+_REMEDIES = (
+    (
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+        "Let this user write to the file and its folder, or give another file with --db.",
+    ),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "Close the program that holds it, or give another file with --db."),
+    (("SQLITE_IOERR",), "Look at the disk and the room on it, or give another file with --db."),
+)
+
+
 def _storage_error(error: sqlite3.Error, path: str) -> StorageError:
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith("SQLITE_FULL"):
         return StorageFull(f"There is no room left for the database {path}. Free some space; nothing is lost so far.")
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return Damaged(f"The database {path} is damaged ({error}). Move it away, or give another file with --db.")
-    return StorageError(f"The database {path} cannot be used: {error}.")
+    remedy = next((what for codes, what in _REMEDIES if code.startswith(codes)), "")
+    return StorageError(f"The database {path} cannot be used: {error}. {remedy}".rstrip())
 
 
 def _make_folder(file: Path) -> None:
@@ -398,7 +506,7 @@ def _check(path: str) -> None:
     try:
         if not file.exists() or file.stat().st_size == 0:
             return
-        with file.open("rb") as opened:  # SQLite takes a file that is shorter than a page for an empty database
+        with file.open("r+b") as opened:  # SQLite takes a file that is shorter than a page for an empty database
             if len(start := opened.read(512)) < 512 or not start.startswith(b"SQLite format 3\0"):
                 raise NotOurs(f"{path} is not a database. It was not touched; give another file with --db.")
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as found:
@@ -408,7 +516,9 @@ def _check(path: str) -> None:
             raise Damaged(
                 f"{path} is damaged ({error}). It was not touched; move it away, or use another --db."
             ) from error
-        raise StorageError(f"The database {path} cannot be read: {error}. Give another file with --db.") from error
+        raise StorageError(
+            f"The database {path} cannot be read and written: {error}. Give another file with --db."
+        ) from error
 
 
 def _check_contents(connection: sqlite3.Connection, path: str) -> None:
@@ -419,36 +529,56 @@ def _check_contents(connection: sqlite3.Connection, path: str) -> None:
         if owner == version == 0 and empty:  # nobody's: a sandbox that was killed while it made the file leaves this
             return
         raise NotOurs(f"{path} is another program's database. It was not touched; give another file with --db.")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise NotOurs(
-            f"{path} was written by another version of the sandbox (schema {version}, this one has "
+            f"{path} was written by a later version of the sandbox (schema {version}, this one has "
             f"{SCHEMA_VERSION}). It was not touched; move it away, or give another file with --db."
         )
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
-        raise Damaged(f"{path} is damaged ({verdict}). It was not touched; move it away, or use another --db.")
+        found = " ".join(verdict.removeprefix("*** in database main ***").split())
+        raise Damaged(f"{path} is damaged ({found}). It was not touched; move it away, or use another --db.")
 
 
 def _connect(path: str) -> sqlite3.Connection:
     # check_same_thread: the writer is made in the loop's thread and then used in its own only.
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5, cached_statements=256)
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S, cached_statements=256)
+
+
+def _open(path: str) -> tuple[sqlite3.Connection, int]:
+    """The connection that writes, and the highest number that was given so far."""
+    try:
+        connection = _connect(path)
+        try:
+            _prepare(connection, path)
+            last: int = connection.execute("SELECT seq FROM last_number").fetchone()[0]
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise _storage_error(error, path) from error
+    except OSError as error:
+        raise StorageError(
+            f"The database {path} cannot be made: {error.strerror}. Let this user write to its folder, or give "
+            "another file with --db."
+        ) from error
+    return connection, last
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    """The promise of durability, and the schema if the file is new."""
-    try:
-        is_new = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
-        if is_new and path != ":memory:":
-            os.chmod(path, 0o600)  # it holds the accounts' tokens, and so does its -wal file, which gets the same mode
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # the commit comes before the answer
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA cache_size = -8000")  # KiB: what is kept by default, read but once
-        if is_new:
-            schema = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
-            connection.executescript(
-                f"BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
-                f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
-            )
-    except sqlite3.Error as error:
-        raise _storage_error(error, path) from error
+    """The promise of durability, and the schema: all of it if the file is new, else what came since it was made."""
+    is_new = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
+    if is_new and path != ":memory:":
+        os.chmod(path, 0o600)  # it holds the accounts' tokens, and so does its -wal file, which gets the same mode
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # the commit comes before the answer
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -8000")  # KiB: what is kept by default, read but once
+    if is_new:
+        schema = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+        connection.executescript(
+            f"BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
+            f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
+        )
+    elif missing := UPGRADES[connection.execute("PRAGMA user_version").fetchone()[0] - 1 :]:
+        connection.executescript(f"BEGIN;\n{''.join(missing)}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")

@@ -15,6 +15,7 @@ from sandbox.contract.requests import MAX_OPAQUE
 from sandbox.contract.text import measure
 from sandbox.model import (
     ANSWER_KEPT,
+    MAX_PAYLOAD,
     Attempt,
     DeliveryState,
     Direction,
@@ -35,6 +36,7 @@ from sandbox.store.lines import (
     MOST_LINE,
     Fields,
     Wrong,
+    edited_payload,
     header_name,
     http_url,
     mapping,
@@ -404,6 +406,11 @@ def _header(fields: Fields) -> tuple[bytes, bytes]:
 
 def _delivery(fields: Fields, message: Message) -> WebhookDelivery:
     state = fields.choice("state", DeliveryState)
+    edited = fields.flag("edited")
+    if edited:
+        body = fields("body", f"a string of at most {MAX_PAYLOAD} bytes", edited_payload)
+    else:
+        body = fields("body", "the JSON of a two-way SMS as a string", payload)
     return WebhookDelivery(
         seq=fields.identifier("id", "w"),
         message_seq=message.seq,
@@ -411,12 +418,13 @@ def _delivery(fields: Fields, message: Message) -> WebhookDelivery:
         msisdn=message.msisdn,
         shortcode=message.shortcode,
         url=NO_PLACE + mask_url(fields("url", "an address that begins with http:// or https://", http_url)),
-        body=fields("body", "the JSON of a two-way SMS as a string", payload),
+        body=body,
         state=DeliveryState.CANCELLED if state.open else state,  # what is open is owed by another sandbox
         created_ms=fields.moment("created_at"),
         retries_used=fields.whole("retries_used", 0, 1000),
         first_failed_ms=fields.optional("first_failed_at", fields.moment),
         redelivery_of=fields.optional("redelivery_of", partial(fields.identifier, letter="w")),
+        edited=edited,
     )
 
 

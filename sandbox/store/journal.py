@@ -44,6 +44,26 @@ def newest_ms(db: Queries) -> int:
     return row[0] if row else 0
 
 
+_NEAR = 500  # entries, so that no look is a long one
+
+
+def begun_before(db: Queries, delivery_seq: int, *, at_ms: int, before: int) -> int:
+    """How many attempts of a webhook delivery began at that moment and before the entry of that number, as far as the
+    entries just before it say."""
+    count: int = db.execute(
+        "SELECT COUNT(*) FROM events WHERE seq >= :from AND seq < :before AND kind = :kind AND subject = :delivery "
+        "AND at_ms = :at",
+        {
+            "from": before - _NEAR,
+            "before": before,
+            "kind": News.ATTEMPT_BEGUN,
+            "delivery": delivery_seq,
+            "at": at_ms,
+        },
+    ).fetchone()[0]
+    return count
+
+
 def after(db: Queries, seq: int, *, account: str | None = None, limit: int = 500) -> Sequence[Entry]:
     """Entries with a number above `seq`, oldest first; of one account (and of no account) if one is given."""
     rows = db.execute(

@@ -18,7 +18,7 @@ from sandbox.contract.credentials import mask_authorization
 from sandbox.contract.numbers import NumberFault, parse_msisdn, parse_shortcode
 from sandbox.contract.problems import quote
 from sandbox.contract.requests import decode_json, is_instant, unusable_character
-from sandbox.model import Msisdn, Shortcode
+from sandbox.model import MAX_PAYLOAD, Msisdn, Shortcode
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -158,6 +158,16 @@ class Fields:
     def wire(self, name: str, most: int) -> bytes:
         return self(name, f'a string, or an object {{"base64": "…"}}, of at most {most} bytes', partial(_unwire, most))
 
+    def flag(self, name: str) -> bool:
+        """True or false; what is left out is false."""
+
+        def read(value: object) -> bool:
+            if value not in (None, True, False):
+                raise ValueError
+            return bool(value)
+
+        return self(name, "true or false", read)
+
     def optional(self, name: str, read: Callable[[str], T]) -> T | None:
         """What `read` makes of the value called `name`; None if there is none."""
         if self._left.get(name) is None:
@@ -275,6 +285,14 @@ def http_url(value: str) -> str:
     if not re.match(r"https?://", value) or len(value) > MOST_CHARS:
         raise ValueError
     return value
+
+
+def edited_payload(value: str) -> bytes:
+    """The body of a webhook delivery that somebody wrote, whatever it says."""
+    body = value.encode()
+    if len(body) > MAX_PAYLOAD:
+        raise ValueError
+    return body
 
 
 def payload(value: str) -> bytes:

@@ -24,7 +24,7 @@ from sandbox.model import (
     RecordedRequest,
     Shortcode,
 )
-from sandbox.store.database import Insert, Queries, Tx
+from sandbox.store.database import MOST_FOLLOWING, Insert, Queries, Tx
 
 # A routed MO message has the state of its latest webhook delivery.
 _MESSAGE = """
@@ -32,6 +32,12 @@ SELECT m.seq, m.account, m.direction, m.msisdn, m.shortcode, m.text, m.session_i
        m.telco, m.encoding, m.segments, COALESCE(d.state, m.state), m.extra, m.warnings, m.delivery_seq
   FROM messages m LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
 """
+# Where an account's newest rows are wanted, the index by handset is of no use: it would sort all that the account has.
+# Said like this, rows are walked from the newest one on, and only as many as are wanted.
+_OF_ACCOUNT = "account || '' = :account"
+UNREAD = 1_000
+"""Conversations, the newest, in which unread messages are counted."""
+
 _REQUEST = """
 SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, warnings FROM requests
 """
@@ -77,10 +83,13 @@ _INSERT_MT = Insert(
     "CASE (SELECT state FROM handsets WHERE account = ? AND msisdn = ?) WHEN 'off' THEN 'accepted' ELSE 'arrived' END, "
     "?, ?, ?, ?, ?, ?)",
 )
+_TOUCH_MT_AGAIN = (
+    "ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, "
+    "ref_id = excluded.ref_id, unread = unread + 1, last_seq = excluded.last_seq"
+)
 _TOUCH_MT = Insert(
     "INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq) "
-    "VALUES {rows} ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, "
-    "ref_id = excluded.ref_id, unread = unread + 1, last_seq = excluded.last_seq",
+    f"VALUES {{rows}} {_TOUCH_MT_AGAIN}",
     "(?, ?, ?, ?, ?, 1, 0, ?)",
 )
 
@@ -125,7 +134,19 @@ def insert_mt(
             *submission,
         ),
     )
-    tx.insert(_TOUCH_MT, (account, msisdn, shortcode, session_id, ref_id, seq))
+    tx.follow(_TOUCH_MT, (account, msisdn, shortcode, session_id, ref_id, seq))
+
+
+def catch_up(tx: Tx) -> None:
+    """At start: bring the conversations up to the newest messages, whose mark on them may have been lost in a crash."""
+    tx.execute(
+        "INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq) "
+        "SELECT account, msisdn, shortcode, session_id, ref_id, 1, 0, seq FROM "
+        "(SELECT * FROM messages ORDER BY seq DESC LIMIT :most) m "
+        "WHERE direction = 'mt' AND seq > COALESCE((SELECT last_seq FROM conversations c WHERE c.account = m.account "
+        "AND c.msisdn = m.msisdn AND c.shortcode = m.shortcode), 0) ORDER BY seq " + _TOUCH_MT_AGAIN,
+        {"most": MOST_FOLLOWING},
+    )
 
 
 def are_more_than(db: Queries, account: str, number: int) -> bool:
@@ -185,9 +206,7 @@ def page(
 
     `text` is a glob (`*`, `?`, `[…]`) over the whole text, by case. `after` and `before` bound the message's number.
     """
-    where = ["m.account = :account"]
-    if msisdn is not None:
-        where.append("m.msisdn = :msisdn")
+    where = [f"m.{_OF_ACCOUNT}"] if msisdn is None else ["m.account = :account", "m.msisdn = :msisdn"]
     if shortcode is not None:
         where.append("m.shortcode = :shortcode")
     if session_id is not None:
@@ -224,6 +243,32 @@ def page(
         },
     )
     return [_to_message(row) for row in rows]
+
+
+_SESSIONS_IN = 200  # newest messages, so that a long conversation takes no longer
+
+
+def sessions(
+    db: Queries, *, account: str, msisdn: str, shortcode: str, limit: int = 6
+) -> Sequence[tuple[str, int, int]]:
+    """(session_id, `at_ms` of its last message, number of its first one) of a conversation's newest sessions."""
+    rows = db.execute(
+        "SELECT session_id, MAX(at_ms), MIN(seq) FROM (SELECT session_id, at_ms, seq FROM messages "
+        "WHERE account = :account AND msisdn = :msisdn AND shortcode = :shortcode ORDER BY seq DESC LIMIT :newest) "
+        "GROUP BY session_id ORDER BY MAX(seq) DESC LIMIT :limit",
+        {"account": account, "msisdn": msisdn, "shortcode": shortcode, "newest": _SESSIONS_IN, "limit": limit},
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def beyond(db: Queries, account: str, *, most: int, before: int | None = None) -> int:
+    """The newest message that a search through the newest `most` does not look at; 0 if it looks at all of them."""
+    older = "" if before is None else "AND seq < :before "
+    row = db.execute(
+        f"SELECT seq FROM messages WHERE {_OF_ACCOUNT} {older}ORDER BY seq DESC LIMIT 1 OFFSET :most",
+        {"account": account, "before": before, "most": most},
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def set_delivery(tx: Tx, message_seq: int, delivery_seq: int) -> None:
@@ -317,7 +362,9 @@ def requests_page(
     limit: int = 50,
 ) -> Sequence[RecordedRequest]:
     """Calls to the gateway, newest first: the account's own, and if `unowned` those whose token belongs to nobody."""
-    where = ["(account = :account OR account IS NULL)" if unowned else "account = :account"]
+    where = ["(account = :account OR account IS NULL)" if unowned else _OF_ACCOUNT]
+    if account is None:  # those of nobody, of which none was accepted: no message has to be looked at
+        where, verdict = ["account IS NULL"], "refused" if verdict is None else verdict
     if verdict == "refused":
         where.append("status_code <> 200")
     elif verdict == "accepted":
@@ -406,16 +453,17 @@ def conversations(
     db: Queries, *, account: str, before: int | None = None, search: str | None = None, limit: int = 50
 ) -> Sequence[Conversation]:
     """Conversations by their newest message, newest first; `search` looks in numbers and labels."""
-    where = ["c.account = :account"]
+    where = ["account = :account"]
     if before is not None:
-        where.append("c.last_seq < :before")
+        where.append("last_seq < :before")
     if search:
-        where.append(  # about `c` alone, so that only what is found is joined
-            "(instr(c.msisdn, :search) > 0 OR c.msisdn IN (SELECT msisdn FROM handsets "
+        where.append(
+            "(instr(msisdn, :search) > 0 OR msisdn IN (SELECT msisdn FROM handsets "
             "WHERE account = :account AND instr(lower(label), lower(:search)) > 0))"
         )
-    rows = db.execute(
-        f"{_CONVERSATION} WHERE {' AND '.join(where)} ORDER BY c.last_seq DESC LIMIT :limit",
+    rows = db.execute(  # which ones, the index by age knows alone; only those are read and joined
+        f"{_CONVERSATION} WHERE c.account = :account AND c.last_seq IN (SELECT last_seq FROM conversations "
+        f"WHERE {' AND '.join(where)} ORDER BY last_seq DESC LIMIT :limit) ORDER BY c.last_seq DESC",
         {"account": account, "before": before, "search": search, "limit": limit},
     )
     return [_to_conversation(row) for row in rows]
@@ -430,9 +478,11 @@ def conversation(db: Queries, *, account: str, msisdn: str, shortcode: str) -> C
 
 
 def unread(db: Queries, account: str) -> int:
-    """MT messages of the account that nobody has looked at."""
+    """MT messages that nobody has looked at, in the account's newest UNREAD conversations: every page asks for it."""
     count: int = db.execute(
-        "SELECT COALESCE(SUM(unread), 0) FROM conversations WHERE account = :account", {"account": account}
+        "SELECT COALESCE(SUM(unread), 0) FROM (SELECT unread FROM conversations WHERE account = :account "
+        "ORDER BY last_seq DESC LIMIT :most) newest",
+        {"account": account, "most": UNREAD},
     ).fetchone()[0]
     return count
 

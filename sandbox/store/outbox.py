@@ -27,7 +27,7 @@ from sandbox.store.database import Due, Queries, Tx
 
 _DELIVERY = """
 SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used,
-       first_failed_ms, next_attempt_ms, redelivery_of
+       first_failed_ms, next_attempt_ms, redelivery_of, edited
   FROM webhook_deliveries
 """
 _OPEN = "state IN ('pending', 'in_flight', 'retrying')"
@@ -52,14 +52,15 @@ def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
         first_failed_ms=row[11],
         next_attempt_ms=row[12],
         redelivery_of=row[13],
+        edited=bool(row[14]),
     )
 
 
 def insert(tx: Tx, delivery: WebhookDelivery) -> None:
     tx.execute(
         "INSERT INTO webhook_deliveries (seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, "
-        "attempts, retries_used, first_failed_ms, next_attempt_ms, redelivery_of) VALUES (:seq, :message, :account, "
-        ":msisdn, :shortcode, :url, :body, :state, :created, 0, 0, NULL, :next, :of)",
+        "attempts, retries_used, first_failed_ms, next_attempt_ms, redelivery_of, edited) VALUES (:seq, :message, "
+        ":account, :msisdn, :shortcode, :url, :body, :state, :created, 0, 0, NULL, :next, :of, :edited)",
         {
             "seq": delivery.seq,
             "message": delivery.message_seq,
@@ -72,6 +73,7 @@ def insert(tx: Tx, delivery: WebhookDelivery) -> None:
             "created": delivery.created_ms,
             "next": delivery.next_attempt_ms,
             "of": delivery.redelivery_of,
+            "edited": int(delivery.edited),
         },
     )
 
@@ -244,6 +246,12 @@ def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
 # Timers ------------------------------------------------------------------------------------------------------------
 
 
+def _to_timer(row: Sequence[Any]) -> Timer:
+    return Timer(
+        id=row[0], due_ms=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
+    )
+
+
 def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, lane: str, account: str, subject: int, data: str = "") -> None:
     tx.execute(
         "INSERT INTO timers (due_ms, kind, lane, account, subject, data) "
@@ -289,12 +297,18 @@ def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
         tx.execute("DELETE FROM timers WHERE id = :id", {"id": row[0]})
     next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
     tx.due.append(Due(lane, next_ms, exact=True))
-    return [
-        Timer(
-            id=row[0], due_ms=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
-        )
-        for row in rows
-    ]
+    return [_to_timer(row) for row in rows]
+
+
+def postpone(tx: Tx, lane: str, now_ms: int, until_ms: int) -> None:
+    """Let the lane's earliest timer, if it is due, wait until another moment."""
+    tx.execute(
+        "UPDATE timers SET due_ms = :until WHERE id = (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
+        "ORDER BY due_ms, id LIMIT 1)",
+        {"lane": lane, "now": now_ms, "until": until_ms},
+    )
+    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
+    tx.due.append(Due(lane, next_ms, exact=True))
 
 
 def lanes(db: Queries) -> Sequence[tuple[str, int]]:
@@ -322,12 +336,17 @@ def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
         "SELECT id, due_ms, kind, lane, account, subject, data FROM timers ORDER BY due_ms, id LIMIT :limit",
         {"limit": limit},
     )
-    return [
-        Timer(
-            id=row[0], due_ms=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
-        )
-        for row in rows
-    ]
+    return [_to_timer(row) for row in rows]
+
+
+def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
+    """What the account's handsets do later, earliest first."""
+    rows = db.execute(
+        "SELECT id, due_ms, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND account = :account "
+        "ORDER BY due_ms, id LIMIT :limit",
+        {"lane": NETWORK_LANE, "account": account, "limit": limit},
+    )
+    return [_to_timer(row) for row in rows]
 
 
 def backlog_reached(db: Queries, limit: int) -> bool:

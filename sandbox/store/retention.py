@@ -44,7 +44,7 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
         "DELETE FROM messages WHERE seq IN (SELECT m.seq FROM messages m WHERE m.seq <= :edge "
         "AND m.state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.message_seq = m.seq "
         "AND d.state IN ('pending', 'in_flight', 'retrying')) ORDER BY m.seq LIMIT :most) "
-        "RETURNING account, msisdn, shortcode, seq",
+        "RETURNING account",
         {"edge": edge, "most": most},
     ).fetchall()
     if gone:
@@ -54,11 +54,11 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
             {"edge": edge},
         )
         tx.execute(f"DELETE FROM webhook_deliveries WHERE {orphaned}", {"edge": edge})
-        newest = {(account, msisdn, shortcode): seq for account, msisdn, shortcode, seq in sorted(gone, key=_seq)}
-        for conversation, seq in newest.items():
+        for account in set(gone):
             tx.execute(
-                "DELETE FROM conversations WHERE account = ? AND msisdn = ? AND shortcode = ? AND last_seq = ?",
-                (*conversation, seq),
+                "DELETE FROM conversations WHERE account = ? AND last_seq <= ? "
+                "AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = last_seq)",
+                (*account, edge),
             )
     there["messages"] -= len(gone)
     # Refused calls and events go by the same count and age, each on its own. A message with all its retries has more
@@ -73,10 +73,6 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
         {"last": last, **there},
     )
     return len(gone)
-
-
-def _seq(row: tuple[str, str, str, int]) -> int:
-    return row[3]
 
 
 def _count(db: Queries, table: str) -> int:

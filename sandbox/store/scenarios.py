@@ -221,6 +221,15 @@ def page(
     return [_whole(db, _to_run(row)) for row in rows]
 
 
+def latest_of(db: Queries, account: str, msisdn: Msisdn) -> Run | None:
+    """The latest run that plays, or played, this one handset, whole."""
+    row = db.execute(
+        _RUN + "WHERE account = :account AND msisdn = :msisdn ORDER BY seq DESC LIMIT 1",
+        {"account": account, "msisdn": msisdn},
+    ).fetchone()
+    return _whole(db, _to_run(row)) if row else None
+
+
 def listening(db: Queries, account: str | None = None) -> Sequence[Run]:
     """The runs of an account, or of all, that messages are offered to, oldest first, without cursors and misses."""
     mine = "" if account is None else "account = :account AND "

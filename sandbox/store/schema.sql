@@ -46,7 +46,8 @@ CREATE TABLE conversations (
   last_seq INTEGER NOT NULL,  -- the newest message
   PRIMARY KEY (account, msisdn, shortcode)
 ) WITHOUT ROWID;
-CREATE INDEX conversations_by_age ON conversations (account, last_seq);
+-- Holds the key as well, so that who is sought or unread is found in it alone; a new message writes it anyway.
+CREATE INDEX conversations_by_age ON conversations (account, last_seq, unread);
 
 CREATE TABLE messages (
   seq INTEGER PRIMARY KEY,
@@ -127,11 +128,16 @@ CREATE TABLE webhook_deliveries (
   retries_used INTEGER NOT NULL,
   first_failed_ms INTEGER,
   next_attempt_ms INTEGER,
-  redelivery_of INTEGER
+  redelivery_of INTEGER,
+  edited INTEGER NOT NULL DEFAULT 0 -- 1: somebody wrote the body of this redelivery
 );
 CREATE INDEX webhook_deliveries_open ON webhook_deliveries (account, msisdn, seq)
   WHERE state IN ('pending', 'in_flight', 'retrying');
+-- Of what ended badly alone: the happy path never touches it.
+CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (account, state, seq)
+  WHERE state IN ('rejected', 'exhausted', 'cancelled');
 CREATE INDEX webhook_deliveries_by_message ON webhook_deliveries (message_seq);
+CREATE INDEX webhook_deliveries_edited ON webhook_deliveries (message_seq) WHERE edited = 1;
 
 CREATE TABLE attempts (
   delivery_seq INTEGER NOT NULL,

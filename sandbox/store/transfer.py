@@ -187,6 +187,7 @@ def _delivery(db: Queries, it: WebhookDelivery) -> Iterator[str]:
         retries_used=it.retries_used,
         first_failed_at=_iso(it.first_failed_ms),
         redelivery_of=None if it.redelivery_of is None else f"w{it.redelivery_of}",
+        edited=it.edited,
     )
     for each in outbox.attempts(db, it.seq):
         outcome = each.outcome or Outcome(kind=OutcomeKind.INTERRUPTED, duration_ms=0, error=UNDER_WAY)

@@ -462,7 +462,7 @@ def test_what_a_sandbox_killed_while_it_made_the_file_left_becomes_a_database(pa
 
 def test_a_folder_in_place_of_the_file_is_a_storage_error(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="cannot be read and written"):
         try_to_open(path)
 
 
@@ -573,6 +573,29 @@ def test_a_file_of_another_schema_is_refused_and_not_touched(path: Path) -> None
     with pytest.raises(NotOurs, match=f"schema {SCHEMA_VERSION + 1}"):
         try_to_open(path)
     assert contents(path.parent) == before
+
+
+def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_is_in_it(path: Path) -> None:
+    make_new(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:  # back to how the first one was
+        wanted = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        connection.executescript(
+            "DROP INDEX conversations_by_age; CREATE INDEX conversations_by_age ON conversations (account, last_seq);"
+            "DROP INDEX webhook_deliveries_failed; DROP INDEX webhook_deliveries_edited; "
+            "ALTER TABLE webhook_deliveries DROP COLUMN edited; "
+            "INSERT INTO webhook_deliveries VALUES (1, 1, 'default', '2348020000000', '48974', 'http://127.0.0.1/', "
+            "'{}', 'delivered', 5, 1, 0, NULL, NULL, NULL); PRAGMA user_version = 1;"
+        )
+    for _ in range(2):  # the second start has nothing to do
+        make_new(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert connection.execute("SELECT seq, state, edited FROM webhook_deliveries").fetchall() == [
+            (1, "delivered", 0)
+        ]
+        found = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    assert [name for name, _ in found] == [name for name, _ in wanted]
+    assert dict(found)["conversations_by_age"] == dict(wanted)["conversations_by_age"]
 
 
 def flip(path: Path, start: int, length: int) -> None:

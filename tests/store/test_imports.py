@@ -121,6 +121,8 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (DELIVERY, {"body": PAYLOAD.replace('"Yesterday"', "5")}, "body is"),
     (DELIVERY, {"body": {"base64": ""}}, "body is"),
     (DELIVERY, {"redelivery_of": "w99"}, "redelivery_of is w99"),
+    (DELIVERY, {"edited": "no"}, 'edited is "no". It has to be true or false.'),
+    (DELIVERY, {"edited": True, "body": "₦" * 21_846}, "body is"),
     (DELIVERY, {"retries_used": -1}, "retries_used is"),
     (ATTEMPT, {"webhook_delivery_id": "w99"}, "webhook_delivery_id is w99, which no line before has."),
     (ATTEMPT, {"number": 2}, "number is 2. The next attempt of w8 is 1."),

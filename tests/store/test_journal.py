@@ -24,6 +24,22 @@ def submit(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
     return seq
 
 
+def test_attempts_that_began_at_one_moment_are_counted_up_to_an_entry(tx: Tx) -> None:
+    def begin(delivery: int, at_ms: int = 5) -> int:
+        return journal.record(tx, News.ATTEMPT_BEGUN, at_ms=at_ms, account="default", subject=delivery)
+
+    begin(1)
+    between = submit(tx)
+    begin(1)
+    begin(2)
+    begin(1, at_ms=6)
+    journal.record(tx, News.ATTEMPT_MADE, at_ms=5, account="default", subject=1)
+    end = submit(tx)
+    assert journal.begun_before(tx, 1, at_ms=5, before=between) == 1
+    assert journal.begun_before(tx, 1, at_ms=5, before=end) == 2
+    assert journal.begun_before(tx, 3, at_ms=5, before=end) == 0
+
+
 def originate(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
     """An MO message, which is an entry by itself."""
     msisdn = Msisdn("2348020000000")

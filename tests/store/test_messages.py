@@ -392,6 +392,15 @@ def test_a_conversation_that_the_handset_began_has_no_session_to_carry(tx: Tx) -
     assert messages.last_session(tx, account="default", msisdn=ADA, shortcode=SHORT) is None
 
 
+def test_the_newest_sessions_of_a_conversation_come_with_their_first_and_last_message(tx: Tx) -> None:
+    for seq, session in enumerate(("a", "b", "a", "c", "d"), 1):
+        messages.insert_mo(tx, replace(MO, seq=seq, session_id=session, at_ms=seq * 10))
+    messages.insert_mo(tx, replace(MO, seq=6, session_id="elsewhere", shortcode=OTHER_SHORT))
+    messages.insert_mo(tx, replace(MO, seq=7, session_id="another", msisdn=BEN))
+    found = messages.sessions(tx, account="default", msisdn=ADA, shortcode=SHORT, limit=3)
+    assert found == [("d", 50, 5), ("c", 40, 4), ("a", 30, 1)]
+
+
 def test_texts_of_a_conversation_are_counted(tx: Tx) -> None:
     touch = {"account": "default", "msisdn": ADA, "shortcode": SHORT}
     assert [messages.touch_mo(tx, **touch, seq=seq) for seq in (1, 2, 3)] == [0, 1, 2]

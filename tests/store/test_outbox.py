@@ -50,6 +50,7 @@ def seqs(things: Sequence[WebhookDelivery]) -> list[int]:
     [
         pytest.param(DELIVERY, id="the first"),
         pytest.param(replace(DELIVERY, seq=9, redelivery_of=1), id="a redelivery"),
+        pytest.param(replace(DELIVERY, seq=9, redelivery_of=1, edited=True), id="an edited one"),
         pytest.param(replace(DELIVERY, body=bytes(range(256))), id="any bytes"),
         pytest.param(replace(DELIVERY, body=b""), id="no bytes"),
     ],

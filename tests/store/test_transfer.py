@@ -81,6 +81,7 @@ DELIVERY: dict[str, Any] = {
     "retries_used": 0,
     "first_failed_at": None,
     "redelivery_of": None,
+    "edited": False,
 }
 ATTEMPT: dict[str, Any] = {
     "type": "attempt",
@@ -198,6 +199,8 @@ def test_a_file_that_was_exported_imported_and_exported_is_the_same(routed: Benc
     routed.sandbox.plain("POST", "/ng/%00", "Host: localhost", f"Authorization: Bearer {routed.token}")
     first = routed.post(f"/handsets/{ADA}/reply", {"text": "Yesterday"})
     routed.post(f"/webhook-deliveries/{first['webhook_delivery']['id']}/redeliver")
+    edited = {"body": "no JSON \u202e\u2028"}
+    routed.post(f"/webhook-deliveries/{first['webhook_delivery']['id']}/redeliver", edited)
     receiver.answer_next(503)
     routed.post(f"/handsets/{ADA}/reply", {"text": "or the day before"})
     house, there = routed.sandbox.house, [f"{routed.account}-{copy}" for copy in range(2)]
