@@ -98,7 +98,8 @@ class Calls:
 
     @operation
     def redeliver(self, /, id: str, **more: Any) -> Call[Json]:
-        """Deliver the same bytes again; answers the new webhook delivery after its first attempt."""
+        """Deliver the same bytes again, or with `body="…"` others; answers the new webhook delivery after its first
+        attempt."""
         return _waiting("POST", f"webhook-deliveries/{_quoted(id)}/redeliver", more)
 
     @operation

@@ -112,15 +112,21 @@ class Control:
         dispatcher.attempt_now(tx, delivery, self._clock.now_ms())
         return delivery
 
-    async def redeliver(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
-        """Owe the same bytes again as a new webhook delivery, and wait until its first attempt has ended."""
+    async def redeliver(
+        self, seq: int, *, edited: bytes | None = None, wait_s: float | None = DEFAULT_WAIT_S
+    ) -> WebhookDelivery:
+        """Owe the same bytes again, or `edited` ones instead, as a new webhook delivery, and wait until its first
+        attempt has ended.
+
+        Raises NotFound; Conflict if it is still owed.
+        """
         with self._bus.subscribe(lambda entry: entry.kind in _ENDINGS) as news:
-            made = await self._database.write(partial(self._redeliver, seq))
+            made = await self._database.write(partial(self._redeliver, seq, edited))
             if wait_s is not None:
                 await _first(news, lambda entry: _ends_attempt(entry, made), wait_s)
         return await self._database.read(partial(_latest, made))
 
-    def _redeliver(self, seq: int, tx: Tx) -> WebhookDelivery:
+    def _redeliver(self, seq: int, edited: bytes | None, tx: Tx) -> WebhookDelivery:
         delivery = self._existing(tx, seq)
         message = messages.get(tx, delivery.message_seq)
         account = self._accounts.get(delivery.account)
@@ -128,7 +134,9 @@ class Control:
             raise NotFound(f"The message of {delivery.id} is no longer kept.")
         if delivery.state.open:
             raise Conflict(f"{delivery.id} is still owed. Attempt it now, or cancel it first.")
-        return dispatcher.redeliver(tx, delivery, message, account, self._clock.now_ms())
+        if edited == delivery.body:  # sent back as it was
+            edited = None
+        return dispatcher.redeliver(tx, delivery, message, account, self._clock.now_ms(), edited)
 
     async def cancel(self, seq: int) -> WebhookDelivery:
         """Owe a webhook delivery no longer. Raises NotFound, or Conflict if it has ended already."""

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, Unpack, cast
 
 from sandbox import explain
 from sandbox.answers import Attempt, Message, read
+from sandbox.causes import sent_upon
 from sandbox.errors import Conflict
 from sandbox.expecting import (
     CALLS,
@@ -84,7 +85,7 @@ class _WebhookDelivery(Thing, Generic[D]):
         text = read(Message, answer)
         later = yield from found({"from": text.handset, "to": text.shortcode, "direction": "mo"}, after=text.seq)
         came = yield from found({"from": text.shortcode, "to": text.handset, "direction": "mt"}, after=text.seq)
-        return [each for each in came if not later or each.seq < later[0].seq]
+        return sent_upon(text, came, later)
 
     @verb
     def attempt(self) -> Plan[None]:
@@ -92,9 +93,11 @@ class _WebhookDelivery(Thing, Generic[D]):
         self.shape = yield CALLS.attempt(self.id)
 
     @verb
-    def redeliver(self) -> Plan[D]:
-        """Post the same bytes anew, as a webhook that comes twice, and return after the application answered."""
-        return cast(D, type(self)(self._desk, (yield CALLS.redeliver(self.id))))
+    def redeliver(self, body: str | None = None) -> Plan[D]:
+        """Post the same bytes anew, as a webhook that comes twice, or another `body` to see what the application makes
+        of it; return after the application answered."""
+        more = {} if body is None else {"body": body}
+        return cast(D, type(self)(self._desk, (yield CALLS.redeliver(self.id, **more))))
 
     @verb
     def cancel(self) -> Plan[None]:

@@ -1,7 +1,7 @@
 """What is owed to the application: webhooks list, show, attempt, redeliver; and doctor, which checks the way to it."""
 
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -9,6 +9,7 @@ from sandbox.client import Json, SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, complain, for_client, given, limit
 from sandbox.config import visible
+from sandbox.model import MAX_PAYLOAD
 
 
 @click.group()
@@ -47,11 +48,30 @@ def webhooks_attempt(client: SandboxClient, id: str, as_json: bool) -> None:
 
 @webhooks.command("redeliver")
 @click.argument("id")
+@click.option("--body", type=click.File("rb"), help="Deliver what is in this file instead; - is standard input.")
 @as_json
 @for_client
-def webhooks_redeliver(client: SandboxClient, id: str, as_json: bool) -> None:
-    """Deliver the same bytes again."""
-    lines.show(client.redeliver(id), as_json, lines.delivery_lines)
+def webhooks_redeliver(client: SandboxClient, id: str, as_json: bool, body: BinaryIO | None) -> None:
+    """Deliver the same bytes again, or others.
+
+    \b
+    ninebits-sandbox webhooks redeliver w15
+    echo 'no JSON at all' | ninebits-sandbox webhooks redeliver w15 --body -
+    """
+    more = {} if body is None else {"body": _text_of(body)}
+    lines.show(client.redeliver(id, **more), as_json, lines.delivery_lines)
+
+
+def _text_of(file: BinaryIO) -> str:
+    found = file.read(MAX_PAYLOAD + 1)
+    if len(found) > MAX_PAYLOAD:
+        wrong = f"There are more than {MAX_PAYLOAD:,} bytes. Send less."
+    else:
+        try:
+            return found.decode()
+        except UnicodeDecodeError as error:
+            wrong = f"Byte {error.start} is not UTF-8. Any text can be sent, JSON or not, but no other bytes."
+    raise click.BadParameter(wrong, param_hint="--body")
 
 
 @click.command()

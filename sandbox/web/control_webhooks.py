@@ -12,7 +12,7 @@ from sandbox.store import outbox
 from sandbox.store.database import Queries
 from sandbox.web import bench_shapes, shapes
 from sandbox.web.control_messages import LIMIT, NEXT
-from sandbox.web.fields import Choice, Flag, Identifier, Text, Wait, optional, required, usually
+from sandbox.web.fields import Choice, Flag, Identifier, Payload, Text, Wait, optional, required, usually
 from sandbox.web.house import House
 from sandbox.web.operations import V1, Call, answer, listed, operation, while_connected
 from sandbox.web.schema import page
@@ -25,6 +25,11 @@ DELIVERY_ID = required("id", Identifier("w"), "The webhook delivery.", "w15")
 STATE = optional("state", Choice(tuple(DeliveryState)), "Only those in this state.", "exhausted")
 WAIT = usually(
     "wait", Wait(), DEFAULT_WAIT_S, "Whether to answer only after the attempt has ended, or how many seconds at most."
+)
+EDITED = optional(
+    "body",
+    Payload(),
+    "Other bytes to post instead, as UTF-8: JSON or anything else. The new webhook delivery is then `edited`.",
 )
 
 
@@ -88,14 +93,15 @@ async def attempt_delivery(call: Call) -> Response:
     f"{_ONE}/redeliver",
     group=_GROUP,
     places=(DELIVERY_ID,),
-    body=(WAIT,),
+    body=(WAIT, EDITED),
     answers={201: shapes.DELIVERY},
     errors={409: "It is still owed: attempt it now, or cancel it first."},
 )
 async def redeliver(call: Call) -> Response:
-    """Owe the same bytes once more, as a new webhook delivery."""
+    """Owe the same bytes once more, as a new webhook delivery; or other bytes, to see what the application does."""
     found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
-    return await _shown(call, await call.house.control.redeliver(found.seq, wait_s=call[WAIT]), 201)
+    edited = b"" if call.body.get("body") == "" else call[EDITED]  # no bytes at all are other bytes too
+    return await _shown(call, await call.house.control.redeliver(found.seq, edited=edited, wait_s=call[WAIT]), 201)
 
 
 @operation(

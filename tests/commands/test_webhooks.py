@@ -1,5 +1,7 @@
 """webhooks list, show, attempt, redeliver; doctor."""
 
+from pathlib import Path
+
 from tests.commands.shell import NUMBER, Shell
 from tests.conftest import Bench, Receiver
 
@@ -14,6 +16,23 @@ def test_webhooks_are_listed_shown_attempted_and_redelivered(run: Shell, routed:
     assert "delivered" in run.good("webhooks", "attempt", listed["id"])
     assert "delivered" in run.good("webhooks", "redeliver", listed["id"])
     assert len({request.body for request in receiver.wait_for(3)}) == 1
+
+
+def test_a_webhook_is_redelivered_with_what_a_file_or_standard_input_holds(
+    run: Shell, routed: Bench, receiver: Receiver, tmp_path: Path
+) -> None:
+    owed = routed.post(f"/handsets/{NUMBER}/send", {"text": "1", "to": "48974"})["webhook_delivery"]["id"]
+    file = tmp_path / "body.json"
+    file.write_bytes("no JSON ₦\n".encode())
+    again = run.json("webhooks", "redeliver", owed, "--body", str(file))
+    assert (again["edited"], again["redelivery_of"]) == (True, owed)
+    assert run("webhooks", "redeliver", owed, "--body", "-", stdin="{}").exit_code == 0
+    assert [each.body for each in receiver.wait_for(3)[1:]] == ["no JSON ₦\n".encode(), b"{}"]
+    for wrong, words in ((b"a\xffb", "Byte 1 is not UTF-8"), (b"x" * 65_537, "more than 65,536 bytes")):
+        file.write_bytes(wrong)
+        done = run("webhooks", "redeliver", owed, "--body", str(file))
+        assert done.exit_code == 2
+        assert words in done.stderr
 
 
 def test_a_webhook_delivery_that_is_not_there_is_exit_code_1(run: Shell) -> None:

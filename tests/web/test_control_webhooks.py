@@ -28,6 +28,7 @@ def test_a_webhook_delivery_has_everything_that_users_depend_on(routed: "Bench",
         "created_at": now,
         "next_attempt_at": None,
         "redelivery_of": None,
+        "edited": False,
     }
     assert attempt.pop("duration_ms") > 0
     headers = {each["name"]: each["value"] for each in attempt.pop("response_headers")}
@@ -143,6 +144,60 @@ def test_redelivery_is_a_new_webhook_delivery_with_the_same_bytes(routed: "Bench
     first, second = receiver.received
     assert first.body == second.body == again["body"].encode()
     assert delivery(routed, identifier) == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param('{"type": "two-way sms", "message": "No\u202e"}', id="JSON with keys that are missing"),
+        pytest.param("no JSON <at all> ₦\r\n", id="no JSON"),
+        pytest.param('["\\ud800", 1e999]', id="JSON that nobody should take"),
+        pytest.param("", id="nothing"),
+        pytest.param("₦" * 21_845, id="as much as may be"),
+    ],
+)
+def test_a_redelivery_with_another_body_posts_that_and_says_that_it_was_edited(
+    routed: "Bench", receiver: "Receiver", body: str
+) -> None:
+    identifier = in_state(routed, receiver, "rejected")
+    before = delivery(routed, identifier)
+    again = routed.post(f"/webhook-deliveries/{identifier}/redeliver", {"body": body})
+    assert (again["edited"], again["body"], again["redelivery_of"]) == (True, body, identifier)
+    assert receiver.received[-1].body == body.encode()
+    assert delivery(routed, identifier) == before
+    assert before["edited"] is False
+    once_more = routed.post(f"/webhook-deliveries/{again['id']}/redeliver")
+    assert (once_more["edited"], once_more["body"]) == (True, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param("₦" * 21_846, "body has 65,538 bytes as UTF-8. At most 65,536 are accepted.", id="too long"),
+        pytest.param("a\0", "body holds the character NUL. Leave it out.", id="NUL"),
+        pytest.param("\ud800", "body holds the unpaired surrogate \\ud800. Leave it out.", id="a surrogate"),
+        pytest.param({"type": "two-way sms"}, "Send it as a string.", id="an object"),
+    ],
+)
+def test_a_body_that_no_webhook_can_have_is_complained_about(
+    routed: "Bench", receiver: "Receiver", body: object, words: str
+) -> None:
+    identifier = in_state(routed, receiver, "rejected")
+    refused = routed.call("POST", f"/webhook-deliveries/{identifier}/redeliver", {"body": body})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "body")
+    assert words in refused.json()["errors"][0]["message"]
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"message": 5, "telco": null}', '{"message": "\\ud800"}'])
+def test_a_fault_strikes_an_edited_webhook_whatever_it_says(routed: "Bench", receiver: "Receiver", body: str) -> None:
+    identifier = in_state(routed, receiver, "delivered")
+    match = {"from": "2348020000000"}
+    routed.post("/faults", {"on": "webhook", "times": 2, "match": match, "effect": {"status": 500}})
+    again = routed.post(f"/webhook-deliveries/{identifier}/redeliver", {"body": body})
+    assert (again["state"], again["attempts"][0]["status_code"]) == ("retrying", 500)
+    assert len(receiver.received) == 1
+    routed.call("DELETE", "/faults")
 
 
 def test_redelivery_goes_to_where_the_application_is_now(routed: "Bench", receiver: "Receiver") -> None:
