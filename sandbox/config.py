@@ -35,6 +35,9 @@ RETRY_PRESETS: dict[str, tuple[int, ...]] = {
 PLACEHOLDERS = ("message_id", "from", "to", "session_id", "ref_id", "sent_date", "encoding", "segments")
 """What `{…}` in a string value of `success_body` may name."""
 
+OWN_PATHS = "_sandbox|c|doctor|livez|login|messages|ng|present|readyz|requests|runs|scenarios|settings|static|webhooks"
+"""What the sandbox's own paths begin with, as a pattern; a `root_path` does not, so that they can be told apart."""
+
 Reader = Callable[[object], object]
 """Text, TOML or JSON in, a value out; its ValueError says what is wanted and never repeats what arrived."""
 
@@ -145,6 +148,10 @@ _control_token = _matching(r"[!-~]{16,256}", "16 to 256 visible ASCII characters
 _token = _matching(r"[!-~]{1,256}", "1 to 256 visible ASCII characters without spaces")
 _name = _matching(r"[a-z0-9][a-z0-9_.-]{0,63}", "1 to 64 of a-z 0-9 _ . - with a letter or a digit first")
 _shortcodes = _each(_matching(r"[0-9]{3,15}", "shortcodes of 3 to 15 digits, as texts"))
+_root_path = _matching(
+    rf"(?!/(?:{OWN_PATHS})(?:/|$))(?=.{{1,200}}$)(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+",
+    "a path like /sms-sandbox: without a slash at its end, and not beginning as the sandbox's own paths do",
+)
 
 
 def _client_url(value: object) -> str:
@@ -251,6 +258,7 @@ class Settings:
     control_token: str | None = _setting(None, "Token for pages, control API.", _control_token, show=mask, secret=True)
     insecure_no_auth: bool = _setting(False, "Listen beyond loopback without a control token.", _yes_or_no)
     allowed_hosts: tuple[str, ...] = _setting((), "Host names with a dot to answer to.", _host_names)
+    root_path: str | None = _setting(None, "Path prefix below which a reverse proxy serves all this.", _root_path)
     clock: str = _setting("system", "Time runs as the system's, or when told to.", _Choice(("system", "virtual")))
     max_messages: int = _setting(10_000, "Messages kept; the oldest go first.", _COUNT.between(1, 10**8))
     max_age_s: float = _setting(7 * 86_400, "Age limit of messages.", _TIME.between(1, 3650 * 86_400), show=_TIME.show)
@@ -260,8 +268,11 @@ class Settings:
     max_body: int = _setting(64 * 1024, "Largest request to the gateway.", _BYTES.between(1, 2**26), show=_BYTES.show)
     max_control_body: int = _setting(1024**2, "Largest request elsewhere.", _BYTES.between(1, 2**26), show=_BYTES.show)
     max_text: int = _setting(1600, "Longest text of a message, in characters.", _COUNT.between(1, 100_000))
+    loop_limit: int = _setting(50, "Texts of rules in a conversation in a minute; 0: any.", _COUNT.between(0, 10**6))
     max_connections: int = _setting(512, "Connections at once; more are answered 503.", _COUNT.between(1, 100_000))
     max_event_streams: int = _setting(100, "Event streams at once; more get a 503.", _COUNT.between(1, 100_000))
+    header_deadline_s: float = _setting(10, "Time for a request's headers.", _TIME.between(0.1, 3600), show=_TIME.show)
+    body_deadline_s: float = _setting(30, "Time for a request's body.", _TIME.between(0.1, 3600), show=_TIME.show)
     webhook_deadline_s: float = _setting(10, "Time an attempt may take.", _TIME.between(0.01, 600), show=_TIME.show)
     webhook_concurrency: int = _setting(32, "Webhook attempts at once.", _COUNT.between(1, 10_000))
     webhook_per_host: int = _setting(4, "Webhook attempts at once to one host.", _COUNT.between(1, 10_000))

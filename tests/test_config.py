@@ -88,6 +88,7 @@ def test_the_defaults_are_the_documented_ones(load: Load) -> None:
     assert (settings.max_messages, settings.max_age_s, settings.max_text) == (10_000, 7 * 24 * 3600, 1600)
     assert (settings.max_body, settings.max_control_body) == (65_536, 1_048_576)
     assert (settings.max_connections, settings.max_event_streams) == (512, 100)
+    assert (settings.header_deadline_s, settings.body_deadline_s) == (10, 30)
     assert (settings.webhook_deadline_s, settings.webhook_concurrency, settings.webhook_per_host) == (10, 32, 4)
     assert (settings.webhook_backlog, settings.clock, settings.log_format) == (100_000, "system", "text")
     assert settings.accounts == (Account(name="default", token="sandbox-token", retry_s=RETRY_PRESETS["documented"]),)
@@ -338,6 +339,9 @@ WRONG_SERVER_VALUES: list[tuple[str, object, str]] = [
     ("max_body", "64KB", 'got "64KB"; wanted a size (bytes, 64KiB, 1MiB) from 1 to 64MiB'),
     ("max_body", "0.3KiB", "wanted a size"),
     ("webhook_deadline", "11m", "from 0.01 to 10m"),
+    ("header_deadline", "0", "from 0.1 to 1h"),
+    ("body_deadline", "2h", "from 0.1 to 1h"),
+    ("control_token", "x" * 15, "what arrived stays secret; wanted 16 to 256 visible ASCII characters without spaces"),
 ]
 
 

@@ -6,20 +6,25 @@ resumes from the journal with `Last-Event-ID`, so that nothing is ever missed an
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from functools import partial
 
 from sandbox.bus import Bus
 from sandbox.clock import to_iso
+from sandbox.errors import StorageError
 from sandbox.events import Entry, News
 from sandbox.store import faults, journal, messages, outbox, scenarios
 from sandbox.store.database import Database, Queries
 from sandbox.web import bench_shapes, shapes
 
+log = logging.getLogger(__name__)
+
 HEARTBEAT_S = 15.0
 _OF_MESSAGE = (News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGINATED)
 _OF_DELIVERY = (News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED)
-_OF_RUN = (News.RUN_STARTED, News.RUN_MOVED, News.RUN_MISSED, News.RUN_ENDED)
+_OF_RUN = (News.RUN_STARTED, News.RUN_MOVED, News.RUN_MISSED, News.RUN_PAUSED, News.RUN_ENDED)
 
 
 class Listeners:
@@ -35,8 +40,19 @@ async def events(
     """Server-sent events as bytes, without end; from the entry after `after`, or from now on.
 
     `full` events carry what they are about (a message, a run …); otherwise its identifier alone. Ends when the bus is
-    closed or the listener was dropped.
+    closed, the listener was dropped or the store cannot be read.
     """
+    try:
+        async with aclosing(_events(database, bus, account, after, full)) as found:
+            async for each in found:
+                yield each
+    except StorageError as error:  # the listener comes again, and goes on from where it was
+        log.error("An event stream was ended: %s", error)
+
+
+async def _events(
+    database: Database, bus: Bus, account: str | None, after: int | None, full: bool
+) -> AsyncGenerator[bytes, None]:
     with bus.subscribe(partial(_is_for, account)) as news:
         seq = await database.read(journal.last_seq) if after is None else after
         yield b"retry: 1000\n: connected at %d\n\n" % seq

@@ -4,6 +4,8 @@ Autoescape is always on, and text from the wire passes `visible` or `sign`; what
 """
 
 import hashlib
+import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # 39 ms, which a server that nobody looks at need not spend
 
 T = TypeVar("T")
 
+COMPRESSED = 8_000  # bytes, from which on a page is compressed
 _PACKAGE = Path(__file__).parents[1]
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -37,6 +40,7 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _ICONS = {
     "alert": "M8 2.2 14.6 13.5H1.4L8 2.2ZM8 6.5v3M8 11.6v.1",
     "back": "M9.5 3 4.5 8l5 5M4.5 8h9",
+    "bell": "M3 11.5h10l-1.5-2v-3a3.5 3.5 0 0 0-7 0v3zM6.5 13.5h3",
     "chats": "M2 3.5h12v8H7.5L4.5 14v-2.5H2z",
     "chevron": "m6 3.5 4.5 4.5L6 12.5",
     "clock": "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8ZM8 4.5V8l2.4 1.6",
@@ -71,6 +75,14 @@ async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T
     """What a page shows, with the frame around it, from one state of the store."""
     account = account_of(request)
     return await house_of(request).database.read(lambda db: (_frame(db, account), view(db)))
+
+
+def is_looked_at(request: Request) -> bool:
+    """Whether a person sees the answer: not if the page is behind another, or is loaded ahead of need."""
+    background = request.headers.get("x-refresh") == "background" or "prefetch" in request.headers.get(
+        "sec-purpose", ""
+    )
+    return request.method == "GET" and not background
 
 
 def _frame(db: Queries, account: Account) -> Frame:
@@ -148,7 +160,18 @@ def page(
             **context,
         )
     )
-    return Response(html, status, {"Cache-Control": "no-store"}, media_type="text/html")
+    return _compressed(request, html.encode(), status)
+
+
+def _compressed(request: Request, html: bytes, status: int) -> Response:
+    """A page repeats itself so much that less than a millisecond makes a tenth of it. It holds no secret that the
+    length of what is compressed could give away: tokens are masked."""
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    accepted = re.split(r"\s*,\s*", request.headers.get("accept-encoding", "").lower())
+    if len(html) >= COMPRESSED and "gzip" in accepted:
+        headers["Content-Encoding"] = "gzip"
+        html = zlib.compress(html, 1, wbits=31)  # as gzip
+    return Response(html, status, headers, media_type="text/html")
 
 
 @cache
@@ -178,6 +201,7 @@ def environment() -> "Environment":
         words.outcome_tone,
         words.outcome_words,
         words.span,
+        words.spelled,
         words.state_icon,
         bench_words.due_words,
         bench_words.effect_words,
@@ -187,6 +211,7 @@ def environment() -> "Environment":
         mask,
         mask_url,
         visible,
+        content,
         sign,
     ):
         made.filters[function.__name__] = function
@@ -208,6 +233,13 @@ def visible(text: str) -> Any:
             str(escape(text)),
         )
     )
+
+
+def content(text: str) -> Any:
+    """As `visible`, for the content of an element and nowhere else: quotes, of which JSON is full, need no escape."""
+    from markupsafe import Markup
+
+    return Markup(str(visible(text)).replace("&#34;", '"').replace("&#39;", "'"))  # noqa: S704 -- tags stay escaped
 
 
 def sign(text: str) -> str:

@@ -116,15 +116,15 @@ def start(application: Application) -> Start:
     """Starts sandboxes in memory that post to the application."""
 
     @contextmanager
-    def running(port: int = 0) -> Iterator[Sandbox]:
-        plain = Settings(port=port, db=":memory:", clock="virtual")
+    def running(port: int = 0, **settings: Any) -> Iterator[Sandbox]:
+        plain = Settings(port=port, db=":memory:", clock="virtual", **settings)
         account = replace(plain.accounts[0], client_url=application.url)
         with (
             server.in_thread(replace(plain, accounts=(account,))) as (address, _),
             requests.Session() as http,
         ):
             http.trust_env = False  # no proxy that this machine may have
-            yield Sandbox(address.url, http)
+            yield Sandbox(address.url + (plain.root_path or ""), http)
 
     return running
 

@@ -84,7 +84,7 @@ def test_a_reader_stays_at_the_newest_message_or_where_they_scrolled_to(
     page.wait_for_selector("text=message 25")
     assert page.evaluate(place)[0] == 0
     page.evaluate("() => document.getElementById('log').scrollTo(0, -300)")
-    first = "() => document.getElementById('m3').getBoundingClientRect().top"
+    first = "() => document.getElementById('m20').getBoundingClientRect().top"
     before = page.evaluate(first)
     sandbox.sends("message 26")
     page.wait_for_selector("text=message 26", state="attached")

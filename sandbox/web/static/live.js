@@ -1,43 +1,41 @@
-// Keeps the page as it would be if it were loaded now: news come by one event stream, the page is fetched again, and
-// its live parts are patched. At most one fetch is under way; news meanwhile are answered by one more.
+// Keeps the page as if it were loaded now: on news it is fetched again, once for all that came meanwhile, and patched.
+import { holdPlace } from "./place.js";
 import { patch } from "./patch.js";
+import { serve } from "./stream.js";
 
 const body = document.body;
-let source = null;
-let lost = false; // the stream was cut
-let doubted = false; // it was cut since the last fetch: this may be another sandbox by now
-let seq = 0; // of the latest news heard
+let port;
+let seq = Number(body.dataset.seq); // of the latest news
+let state;
+let doubted = false; // the stream was cut since the last fetch: this may be another sandbox by now
 let running = false;
 let again = false;
 
 export function follow() {
-  if (!body.dataset.events) return;
-  seq = Number(body.dataset.seq);
-  listen();
-  addEventListener("pagehide", () => source.close());
-  addEventListener("pageshow", (event) => event.persisted && (listen(), refresh()));
-  document.addEventListener("visibilitychange", () => document.hidden || refresh()); // seen now, so read now
+  const { events, kinds } = body.dataset;
+  if (!events) return;
+  const name = `${events} ${kinds}`;
+  if (window.SharedWorker) ({ port } = new SharedWorker(new URL("stream.js", import.meta.url), { name, type: "module" }));
+  else {
+    const { port1, port2 } = new MessageChannel();
+    port = port1;
+    serve(port2, name);
+  }
+  port.onmessage = ({ data }) => hear(data);
+  port.postMessage(seq);
+  addEventListener("pagehide", () => port.postMessage(null));
+  addEventListener("pageshow", (event) => event.persisted && (port.postMessage(seq), refresh()));
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
 }
 
-function listen() {
-  source?.close();
-  source = new EventSource(`${body.dataset.events}&after=${seq}`);
-  for (const kind of body.dataset.kinds.split(" ")) source.addEventListener(kind, hear);
-  source.onopen = () => {
-    show("live", "Live");
-    if (lost) refresh();
-    lost = false;
-  };
-  source.onerror = () => {
-    lost = doubted = true;
-    show("lost", "Reconnecting…");
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000); // refused: it would not try again itself
-  };
-}
-
-function hear(event) {
-  seq = Number(event.lastEventId);
-  refresh();
+function hear(news) {
+  const returns = state && state !== "live";
+  state = news.state;
+  show(state, { live: "Live", lost: "Reconnecting…", stopped: `Not live, next try in ${news.wait} s` }[state]);
+  doubted ||= state !== "live";
+  if (returns || state === "stopped" || news.seq > seq) refresh();
+  seq = Math.max(seq, news.seq);
+  if (news.kind) document.dispatchEvent(new CustomEvent("news", { detail: news }));
 }
 
 function show(state, words) {
@@ -47,30 +45,35 @@ function show(state, words) {
   link.textContent = words;
 }
 
-export async function refresh() {
-  if (running) {
-    again = true;
-    return;
-  }
+/** Says above the page what went wrong. */
+export function say(words = "") {
+  const notice = document.getElementById("notice");
+  notice.textContent = words;
+  notice.hidden = !words;
+}
+
+async function refresh() {
+  again = running;
+  if (running) return;
   running = true;
   const began = performance.now();
   try {
     const answer = await fetch(body.dataset.here, {
       headers: { "X-Refresh": document.hidden ? "background" : "visible" },
     });
-    if (answer.redirected) location.reload(); // to the login
-    else if (answer.ok) apply(parse(await answer.text()));
+    const fresh = parse(await answer.text());
+    if (answer.redirected) show("stopped", "Logged out: reload to log in"); // what was typed is still here
+    else if (answer.ok) apply(fresh);
+    else say(fresh.getElementById("problem")?.textContent);
   } catch {
-    lost = true; // the stream tells when the sandbox is back
+    // the stream tells when the sandbox is back
   }
-  // A page that takes long to make is asked for less often.
+  // A page that takes long to make is asked for less often, and one that nobody sees.
+  const rest = document.hidden ? 1000 : Math.max(20, performance.now() - began);
   setTimeout(() => {
     running = false;
-    if (again) {
-      again = false;
-      refresh();
-    }
-  }, Math.max(20, performance.now() - began));
+    if (again) refresh();
+  }, rest);
 }
 
 export function parse(html) {
@@ -79,20 +82,15 @@ export function parse(html) {
 
 /** Makes the live parts of this page those of `fresh`. */
 export function apply(fresh) {
-  const log = document.getElementById("log");
-  // The log is scrolled from its end: 0 is the newest message, above it is negative.
-  const top = log && log.scrollTop < -8 ? log.scrollHeight + log.scrollTop : null;
+  const goBack = holdPlace(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     if (next) patch(part, next);
   }
-  if (log) log.scrollTop = top === null ? 0 : top - log.scrollHeight;
+  goBack();
   document.title = fresh.title;
   const now = Number(fresh.body.dataset.seq);
-  if (doubted && now < seq) {
-    // The sandbox began anew, and counts from the start.
-    seq = now;
-    listen();
-  }
+  if (doubted && now < seq) port.postMessage(now); // the sandbox began anew, and counts from the start
+  if (doubted || now > seq) seq = now;
   doubted = false;
 }

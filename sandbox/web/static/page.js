@@ -4,12 +4,16 @@ import { takeOverForms } from "./forms.js";
 import { meterTexts } from "./composer.js";
 import { offerCopies } from "./copy.js";
 import { listenForKeys } from "./keys.js";
-import { leadToPlaces } from "./editor.js";
+import { countDown } from "./countdown.js";
+import { offerNewest } from "./place.js";
+import { offerNotifications } from "./notify.js";
 
 document.documentElement.classList.add("js");
 follow();
 takeOverForms();
 meterTexts();
 offerCopies();
-listenForKeys();
-leadToPlaces();
+countDown();
+offerNewest();
+listenForKeys(); // these two need the browser's storage, which it may deny
+offerNotifications();
