@@ -3,14 +3,14 @@
 Handlers as in pages.py. What a setting may be is config.py's affair, and the verbs are control.py's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.config import KEYS, account_from, mask_url
+from sandbox.config import KEYS, Key, Settings, account_from, mask_url
 from sandbox.errors import Conflict, Invalid
 from sandbox.model import Account, Fault, Timer
 from sandbox.store import faults as stored_faults
@@ -18,6 +18,7 @@ from sandbox.store import outbox
 from sandbox.store.database import Queries
 from sandbox.web import page_forms as forms
 from sandbox.web.fields import Text, optional
+from sandbox.web.house import House
 from sandbox.web.operations import account_of, house_of, query_of, seq_of, while_connected
 from sandbox.web.page_forms import Form, complaining, typed_by
 from sandbox.web.page_render import first_account, look, page, see_other
@@ -36,7 +37,6 @@ async def settings(request: Request, *, form: Form | None = None, status: int = 
     house, account = house_of(request), account_of(request)
     frame, (due, faults) = await look(request, partial(_shown, account=account))
     url = account.client_url or ""
-    keys = [key for key in KEYS if key.scope == "server"]
     now_ms = house.clock.now_ms()
     return page(
         request,
@@ -53,10 +53,35 @@ async def settings(request: Request, *, form: Form | None = None, status: int = 
         faults=faults,
         client_url=url if mask_url(url) == url else "",  # one that holds a password is replaced, never shown
         has_secrets=mask_url(url) != url,
-        rows=[(key, key.text(getattr(house.settings, key.attribute))) for key in keys],
-        account_rows=[(key, key.text(getattr(account, key.attribute))) for key in KEYS if key.scope == "account"],
-        changed={key.name for key in keys if getattr(house.settings, key.attribute) != key.default},
+        rows=[_row(house, key, house.settings) for key in KEYS if key.scope == "server"],
+        account_rows=[_row(house, key, account) for key in KEYS if key.scope == "account"],
     )
+
+
+def _row(house: House, key: Key, holder: Settings | Account) -> tuple[Key, str, str]:
+    """A setting, its value as anybody may see it, and where that was set."""
+    return key, key.text(getattr(holder, key.attribute)), origin_of(house, key, holder)
+
+
+def origin_of(house: House, key: Key, holder: Settings | Account) -> str:
+    """Where a value was set: in the words of `config show`, or while the sandbox was running."""
+    value, name, written = getattr(holder, key.attribute), key.name, house.settings.accounts
+    if isinstance(holder, Account):
+        same = [each for each in written if each.name == holder.name and getattr(each, key.attribute) == value]
+        if not same and value != key.default:
+            return "set while running"
+        if not same or same[0] is not written[0]:
+            name = f"accounts[{holder.name}].{name}"
+    return house.origin.get(name) or ("default" if value == key.default else "the program that started it")
+
+
+def _shown_again(typed: Mapping[str, str]) -> Mapping[str, str]:
+    """What was typed, less what is secret: a token, and an address that holds a password or a query."""
+    return {name: value for name, value in typed.items() if name != "new_token" and not _holds_secret(name, value)}
+
+
+def _holds_secret(name: str, value: str) -> bool:
+    return name.endswith("client_url") and mask_url(value) != value
 
 
 async def set_client_url(request: Request) -> Response:
@@ -69,7 +94,7 @@ async def set_client_url(request: Request) -> Response:
         await house_of(request).control.change_account(account.name, lambda present: change(defaults=present))
     except Invalid as error:
         wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
-        return await settings(request, form=Form(typed, {"client_url": wrong}))
+        return await settings(request, form=Form(_shown_again(typed), {"client_url": wrong}))
     return see_other(request, "/settings#application")
 
 
@@ -128,9 +153,9 @@ async def add_account(request: Request) -> Response:
         await house_of(request).control.add_account(made)
     except Invalid as error:
         wrong = {f"new_{name}": f"{name}: {reason}" for name, reason in error.fields}
-        return await settings(request, form=Form(typed, wrong))
+        return await settings(request, form=Form(_shown_again(typed), wrong))
     except Conflict as error:
-        return await settings(request, form=Form(typed, {"new_name": str(error)}), status=409)
+        return await settings(request, form=Form(_shown_again(typed), {"new_name": str(error)}), status=409)
     return see_other(request, "/settings#accounts", account=made.name)
 
 
@@ -177,7 +202,7 @@ async def doctor(request: Request) -> Response:
         request,
         "doctor.html",
         title="Webhook doctor",
-        section="webhooks",
+        section="settings",
         status=400 if form.complaints else 200,
         report=report,
         form=form,
