@@ -1,6 +1,6 @@
 """HTTP servers that start and stop at once, in the foreground or in a thread: for the sandbox, and for what it serves.
 
-Knows ASGI, WSGI and uvicorn, the only file that does, and nothing of what an application is about.
+Knows ASGI, WSGI and, but for the edge, alone uvicorn, and nothing of what an application is about.
 """
 
 import asyncio
@@ -19,10 +19,12 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import uvicorn
 
 from sandbox.clock import Clock
+from sandbox.edge import Edge
 
 APP_GRACE_S = 1  # how long the stop of an application waits for its answers under way
 UNREAD_GRACE_S = 0.2  # how long a stop waits for clients to take what is written to them
-TICK_S = 1.0  # how often the date header is renewed
+TICK_S = 1.0  # how often the date header is renewed, and connections are looked over
+SEND_BUFFER = 128 * 1024  # bytes; the kernel would hold 4 MiB for each client that does not read
 POLL_S = 0.002  # between two looks at whether a connection that is being closed has gone
 
 Asgi = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -31,7 +33,8 @@ Asgi = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[No
 class Server(uvicorn.Server):
     """uvicorn, except that it hears of its end when that comes: uvicorn's own loops look ten times a second.
 
-    `ready` is called when it answers, `end_streams` before it waits for the answers under way, at most `grace_s`.
+    `ready` is called when it answers, `end_streams` before it waits for the answers under way, at most `grace_s`. With
+    an `edge`, connections have its deadlines and limits.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Server(uvicorn.Server):
         end_streams: Callable[[], None] = lambda: None,
         lifespan: bool = True,
         grace_s: int,
-        most_connections: int | None = None,
+        edge: Edge | None = None,
         certfile: str | None = None,
         keyfile: str | None = None,
     ) -> None:
@@ -53,10 +56,10 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="auto" if lifespan else "off",
+                http=edge.protocol if edge else "auto",  # type: ignore[arg-type]  # all that is done is to call it
                 ws="none",
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=most_connections,
                 timeout_graceful_shutdown=grace_s,
                 ssl_certfile=certfile,
                 ssl_keyfile=keyfile,
@@ -64,6 +67,7 @@ class Server(uvicorn.Server):
         )
         self._ready = ready
         self._end_streams = end_streams
+        self._edge = edge
         self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -96,11 +100,15 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if not self.started:  # uvicorn 0.46 returns where later ones exit
+            raise SystemExit
         self._ready(self)
 
     async def main_loop(self) -> None:
         ticks = 0
         while not await self.on_tick(ticks):
+            if self._edge is not None:
+                self._edge.look(self.server_state.connections)
             ticks += 10  # uvicorn counts tenths of a second, and renews its headers with every tenth
             try:
                 async with asyncio.timeout(TICK_S):
@@ -133,10 +141,12 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     def _drop_unread(self) -> None:
-        """Let go of clients that do not take their answers: they would be waited for, and so would the loop."""
+        """Let go of clients that do not take their answers, or under TLS the end of the connection: they would be
+        waited for, and so would the loop."""
         for connection in list(self.server_state.connections):
-            if connection.transport.get_write_buffer_size():
-                connection.transport.abort()
+            transport = connection.transport
+            if transport.get_write_buffer_size() or transport.is_closing():
+                transport.abort()
 
 
 def hang_up(send: Callable[[Any], Awaitable[None]]) -> None:
@@ -205,6 +215,7 @@ def listen(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # connections inherit it
         sock.bind((host, port))
         sock.listen(2048)
         sock.setblocking(False)

@@ -7,6 +7,7 @@ only which surface a path belongs to.
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ CONTROL = "/_sandbox/"
 STATIC = "/static/"
 OPEN = frozenset({"/livez", "/readyz", "/login"})  # need no control token
 COOKIE = "ninebits_sandbox_login"
+_AUTHORITY = re.compile(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")  # which a target may begin with (RFC 9112, 3.2.2)
 
 PAGE_HEADERS: Headers = (
     (
@@ -42,6 +44,7 @@ PAGE_HEADERS: Headers = (
 JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 GATEWAY_HEADERS: Headers = (JSON, (b"x-content-type-options", b"nosniff"))
 PROBLEM: tuple[bytes, bytes] = (b"content-type", b"application/problem+json")
+RETRY_AFTER: tuple[bytes, bytes] = (b"retry-after", b"5")
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
@@ -112,7 +115,7 @@ def _secured(send: Send) -> Send:
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, detail: str, headers: Headers = ()) -> None:
+    def __init__(self, status: int, detail: str = "", headers: Headers = ()) -> None:
         self.status = status
         self.detail = detail
         self.headers = headers
@@ -123,10 +126,35 @@ _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
     403: "Forbidden",
+    408: "Request timeout",
+    413: "Body too large",
     414: "Target too long",
     415: "Unsupported media type",
+    429: "Too many requests",
     431: "Headers too large",
+    503: "Try again later",
 }
+_USUAL = {
+    408: "The request did not come in whole within the deadline. Send its headers, and then its body, without a pause.",
+    413: "A part of the body is larger than any body may be.",
+    414: f"The request's target is longer than {MAX_TARGET} bytes.",
+    431: f"The headers are larger than {MAX_HEADERS} bytes.",
+    503: "Too many connections are open. Close some, or raise the setting max_connections.",
+}
+
+
+def refusal(target: bytes, status: int, detail: str = "", *, root_path: str = "") -> tuple[Headers, bytes]:
+    """Headers and body of a refusal at the door, in the shape that the callers of a surface read.
+
+    `target` is that of the request as far as it is known, with the `root_path` or without it.
+    """
+    said = detail or _USUAL.get(status, "")
+    path = _AUTHORITY.sub(b"", target, count=1).removeprefix(root_path.encode())
+    if path.startswith(GATEWAY.encode()):
+        headers, body = GATEWAY_HEADERS, to_json({"status_code": status, "message": said, "errors": []})
+    else:
+        headers, body = (PROBLEM, *PAGE_HEADERS), problem_json(status, _TITLES[status], said)
+    return (*headers, RETRY_AFTER) if status == 503 else headers, body
 
 
 class Access:
@@ -150,13 +178,8 @@ class Access:
             self._check(scope, to_gateway=to_gateway)
             await self._app(scope, receive, out)
         except _Refused as refused:
-            if to_gateway:  # in the shape that its callers read
-                body = to_json({"status_code": refused.status, "message": refused.detail, "errors": []})
-                headers = GATEWAY_HEADERS
-            else:
-                body = problem_json(refused.status, _TITLES[refused.status], refused.detail)
-                headers = (PROBLEM, *refused.headers)
-            await respond(out, refused.status, body, (*headers, (b"connection", b"close")))
+            headers, body = refusal(scope["path"].encode(errors="replace"), refused.status, refused.detail)
+            await respond(send, refused.status, body, (*headers, *refused.headers, (b"connection", b"close")))
         except Disconnected:
             return
 
@@ -170,12 +193,12 @@ class Access:
         else:
             size = sum(map(len, found)) + sum(map(len, found.values()))
         if size + 4 * len(headers) > MAX_HEADERS:
-            raise _Refused(431, f"The headers are larger than {MAX_HEADERS} bytes.")
+            raise _Refused(431)
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
-            raise _Refused(414, f"The request's target is longer than {MAX_TARGET} bytes.")
-        if not hosts:
-            raise _Refused(400, "A request carries exactly one Host header.")
-        host = found[b"host"]
+            raise _Refused(414)
+        host = found.get(b"host")
+        if not hosts or not host:  # of HTTP/1.0 too, which asks for none
+            raise _Refused(400, "A request carries exactly one Host header, and it is not empty.")
         # DNS rebinding: a hostile page's own name resolves to us. Its Host betrays it, its Origin may not.
         if not self._is_allowed(host) and not (to_gateway and self._knows_token(found.get(b"authorization"))):
             raise _Refused(
@@ -184,7 +207,8 @@ class Access:
                 "allowed_hosts.",
             )
         origin = found.get(b"origin")
-        if origin is not None and origin != scope["scheme"].encode() + b"://" + host:
+        ours = (scope["scheme"].encode() + b"://" + host, b"https://" + host)  # TLS may end at a proxy in front
+        if origin is not None and origin not in ours:
             raise _Refused(403, "Requests from another origin are refused.")
         if found.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none") and not _follows_link(scope, found):
             raise _Refused(403, "Requests from another site are refused.")

@@ -22,6 +22,7 @@ from sandbox.web import bench_shapes, shapes
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
+PAGE = 16  # entries of the past at a time: so many are kept for each listener that does not read, at up to 20 kB
 _OF_MESSAGE = (News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGINATED)
 _OF_DELIVERY = (News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED)
 _OF_RUN = (News.RUN_STARTED, News.RUN_MOVED, News.RUN_MISSED, News.RUN_PAUSED, News.RUN_ENDED)
@@ -57,7 +58,7 @@ async def _events(
         seq = await database.read(journal.last_seq) if after is None else after
         yield b"retry: 1000\n: connected at %d\n\n" % seq
         while True:  # what happened before the subscription, page by page
-            entries = await database.read(partial(journal.after, seq=seq, account=account))
+            entries = await database.read(partial(journal.after, seq=seq, account=account, limit=PAGE))
             if not entries:
                 break
             yield await _written(database, entries, full=full)

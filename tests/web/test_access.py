@@ -126,7 +126,7 @@ def test_an_allowed_host_comes_in(sandbox_server: "Running", host: str) -> None:
     assert sandbox_server.plain("GET", PROBE, f"Host: {host}").status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "0.0.0.0", "[::]", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize("host", ["evil.example", "0.0.0.0", "[::]", "127.0.0.1.evil.example"])
 def test_another_host_is_refused(sandbox_server: "Running", host: str) -> None:
     reply = sandbox_server.plain("GET", PROBE, f"Host: {host}")
     assert (reply.status, reply.closed) == (403, True)
@@ -142,6 +142,8 @@ def test_another_host_is_refused(sandbox_server: "Running", host: str) -> None:
         pytest.param(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", id="a second one"),
         pytest.param(b"GET /livez HTTP/1.1\r\nHost: evil.example\r\nhost: localhost\r\n\r\n", id="a first one"),
         pytest.param(b"GET /ng/v1/sendsms HTTP/1.1\r\n\r\n", id="none, to the gateway"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost:\r\n\r\n", id="empty"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost: \t \r\n\r\n", id="blank"),
     ],
 )
 def test_a_request_carries_exactly_one_host(sandbox_server: "Running", request_: bytes) -> None:
@@ -263,6 +265,10 @@ def test_our_own_origin_passes(sandbox_server: "Running") -> None:
     assert get(sandbox_server, PROBE, f"Origin: http://{own(sandbox_server)}").status == 200
 
 
+def test_our_own_origin_passes_where_a_proxy_in_front_speaks_tls(sandbox_server: "Running") -> None:
+    assert get(sandbox_server, PROBE, f"Origin: https://{own(sandbox_server)}").status == 200
+
+
 def test_our_own_origin_follows_the_host(sandbox_server: "Running") -> None:
     port = sandbox_server.address.port
     host = f"Host: localhost:{port}"
@@ -276,7 +282,7 @@ def test_our_own_origin_follows_the_host(sandbox_server: "Running") -> None:
         "http://evil.example",
         "null",
         "",
-        "https://{own}",
+        "ftp://{own}",
         "http://127.0.0.1",
         "http://127.0.0.1:1",
         "http://{own}.evil.example",
@@ -442,7 +448,6 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure_of_ours(
     assert caplog.messages == []
 
 
-@pytest.mark.xfail(reason="the server's own answer names no moment to try again", strict=True)
 def test_a_connection_too_many_is_told_when_to_try_again(start_sandbox: Callable[..., "Bench"]) -> None:
     running = start_sandbox(max_connections=3).sandbox
     with ExitStack() as stack:
