@@ -7,8 +7,8 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +17,8 @@ from sandbox.bus import Bus
 from sandbox.clock import Clock
 from sandbox.config import Settings, url_of
 from sandbox.control import Control
-from sandbox.errors import CannotListen, SandboxError
+from sandbox.edge import Edge
+from sandbox.errors import CannotListen, SandboxError, SettingsError
 from sandbox.events import Entry
 from sandbox.gateway import Gateway
 from sandbox.model import Account, TimerKind
@@ -26,11 +27,12 @@ from sandbox.scheduler import Scheduler
 from sandbox.stage import Stage
 from sandbox.store import accounts as stored_accounts
 from sandbox.store import faults as stored_faults
-from sandbox.store import journal, retention
+from sandbox.store import journal, messages, retention
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Due, Tx
 from sandbox.store.faults import Faults
 from sandbox.waiting import Watch
+from sandbox.web.access import MAX_HEADERS, MAX_TARGET, refusal
 from sandbox.web.app import build
 from sandbox.web.house import House
 from sandbox.web.live import Listeners
@@ -68,6 +70,22 @@ def listen(settings: Settings) -> tuple[socket.socket, Address]:
     return sock, Address(host=settings.host, port=sock.getsockname()[1], tls=settings.ssl_certfile is not None)
 
 
+def _check_certificate(settings: Settings) -> None:
+    """Raise SettingsError if the files of TLS cannot be used."""
+    if settings.ssl_certfile is None:
+        return
+    import ssl  # which a start without TLS can do without
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password="")  # else it asks the terminal
+    except OSError as error:  # SSLError is one
+        raise SettingsError(
+            f"TLS cannot be served with the certificate {settings.ssl_certfile} and the key {settings.ssl_keyfile}: "
+            f"{error}. Give a certificate and its key, without a password, as PEM files."
+        ) from error
+
+
 def control_token_for(settings: Settings) -> str | None:
     """The control token in force: beyond loopback there is always one, unless the settings insist on none."""
     if settings.control_token is not None:
@@ -78,8 +96,13 @@ def control_token_for(settings: Settings) -> str | None:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, address: Address, control_token: str | None) -> AsyncIterator[House]:
-    """Everything that lives while the sandbox runs, started in order and stopped in reverse."""
+async def open_house(
+    settings: Settings, address: Address, control_token: str | None, origin: Mapping[str, str] | None = None
+) -> AsyncIterator[House]:
+    """Everything that lives while the sandbox runs, started in order and stopped in reverse.
+
+    `origin` says where settings were written (see config.Loaded), for those who look at them.
+    """
     clock = Clock.virtual() if settings.clock == "virtual" else Clock.system()
     bus = Bus()
     database = Database(settings.db)
@@ -91,7 +114,7 @@ async def open_house(settings: Settings, address: Address, control_token: str | 
         keeping = Keeping(messages=settings.max_messages, age_s=round(settings.max_age_s))
         accounts = Directory(await database.write(partial(_settle_in, settings, clock, keeping)))
         faults = Faults(await database.read(stored_faults.stored))
-        stage = Stage(database, clock, accounts, faults)
+        stage = Stage(database, clock, accounts, faults, loop_limit=settings.loop_limit)
         await stage.open()
         network = Network(database, clock, accounts, stage, keeping=keeping, backlog=settings.webhook_backlog)
         postman = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
@@ -102,6 +125,7 @@ async def open_house(settings: Settings, address: Address, control_token: str | 
         scheduler.on(TimerKind.LATER, stage.due)
         house = House(
             settings=settings,
+            origin=origin or {},
             control_token=control_token,
             database=database,
             clock=clock,
@@ -116,19 +140,29 @@ async def open_house(settings: Settings, address: Address, control_token: str | 
             watch=Watch(database, clock, scheduler, bus, faults),
             listeners=Listeners(),
         )
+        async with _at_work(scheduler, bus, faults):
+            yield house
+    finally:
+        await poster.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def _at_work(scheduler: Scheduler, bus: Bus, faults: Faults) -> AsyncIterator[None]:
+    """Run timers during the block, and let those that are under way at its end come to theirs, if that is soon."""
+    try:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(scheduler.run())
             try:
-                yield house
+                yield
             finally:
                 bus.close()
                 faults.close()
                 scheduler.stop()
                 await asyncio.wait([running], timeout=STOP_GRACE_S)
                 running.cancel()
-    finally:
-        await poster.close()
-        await database.close()
+    except BaseExceptionGroup as group:  # of one: whichever came first cancelled the other
+        raise group.exceptions[0] from None
 
 
 def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Entry], due: Sequence[Due]) -> None:
@@ -140,6 +174,7 @@ def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Entry], due: Seque
 
 def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Sequence[Account]:
     """At start: the accounts of the settings take their place, and what a crash cut off is taken up again."""
+    messages.catch_up(tx)
     known = {account.name: account for account in stored_accounts.stored(tx)}
     edited = stored_accounts.edited(tx)
     for account in settings.accounts:
@@ -169,33 +204,53 @@ def _end_waits(house: House) -> None:
     house.faults.close()
 
 
+def _edge(settings: Settings) -> Edge:
+    return Edge(
+        max_connections=settings.max_connections,
+        max_headers=MAX_HEADERS,
+        max_target=MAX_TARGET,
+        max_body=max(settings.max_body, settings.max_control_body),
+        header_deadline_s=settings.header_deadline_s,
+        body_deadline_s=settings.body_deadline_s,
+        refusal=partial(refusal, root_path=settings.root_path or ""),
+    )
+
+
 async def serve(
     settings: Settings,
     sock: socket.socket,
     address: Address,
     control_token: str | None,
     *,
+    origin: Mapping[str, str] | None = None,
     on_ready: Callable[[House, hosting.Server], None],
 ) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM, or until the server that `on_ready` gets is stopped."""
-    async with open_house(settings, address, control_token) as house:
+    _check_certificate(settings)
+    async with open_house(settings, address, control_token, origin) as house:
         server = hosting.Server(
             build(house, hang_up=hosting.hang_up),
             ready=partial(on_ready, house),
             end_streams=partial(_end_waits, house),
             lifespan=False,  # open_house is
             grace_s=5,
-            most_connections=settings.max_connections,
+            edge=_edge(settings),
             certfile=settings.ssl_certfile,
             keyfile=settings.ssl_keyfile,
         )
         await server.serve(sockets=[sock])
 
 
-def run(settings: Settings, *, demo: bool = False, on_ready: Callable[[House, Address, str | None], None]) -> None:
+def run(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    origin: Mapping[str, str] | None = None,
+    on_ready: Callable[[House, Address, str | None], None],
+) -> None:
     """Serve in the foreground, with `demo` beside a sample application. Raises SandboxError when it cannot start.
 
-    `on_ready` gets the house, its address, and the demo's `client_url` if there is one.
+    `origin` is as for `open_house`. `on_ready` gets the house, its address, and the `client_url` of the demo, if any.
     """
     sock, address = listen(settings)
     token = control_token_for(settings)
@@ -203,12 +258,14 @@ def run(settings: Settings, *, demo: bool = False, on_ready: Callable[[House, Ad
         if demo_url is not None:
             first, *others = settings.accounts
             settings = replace(settings, accounts=(replace(first, client_url=demo_url), *others))
+            origin = {**(origin or {}), "client_url": "flag --demo"}
 
         def tell(house: House, _: hosting.Server) -> None:
             on_ready(house, address, demo_url)
 
-        with asyncio.Runner(loop_factory=hosting.loop_factory()) as runner:
-            runner.run(serve(settings, sock, address, token, on_ready=tell))
+        # A second Ctrl+C does not wait for what is under way, which is lost as little as in a crash.
+        with asyncio.Runner(loop_factory=hosting.loop_factory()) as runner, suppress(KeyboardInterrupt):
+            runner.run(serve(settings, sock, address, token, origin=origin, on_ready=tell))
 
 
 @contextmanager
@@ -227,7 +284,7 @@ def _demo(settings: Settings, address: Address) -> Iterator[str]:
 
 
 @contextmanager
-def in_thread(settings: Settings) -> Iterator[tuple[Address, House]]:
+def in_thread(settings: Settings, origin: Mapping[str, str] | None = None) -> Iterator[tuple[Address, House]]:
     """Serve in a thread of its own while the block runs; what goes wrong there is raised here."""
     sock, address = listen(settings)
     houses: list[House] = []
@@ -237,7 +294,7 @@ def in_thread(settings: Settings) -> Iterator[tuple[Address, House]]:
             houses.append(house)
             started(server)
 
-        await serve(settings, sock, address, control_token_for(settings), on_ready=on_ready)
+        await serve(settings, sock, address, control_token_for(settings), origin=origin, on_ready=on_ready)
 
     with closing(sock), hosting.in_thread(serving, "sandbox-server"):
         yield address, houses[0]

@@ -200,7 +200,7 @@ def _likely(account: str, match: Match, after: int, db: Queries) -> tuple[Sequen
         direction=match.direction,
         state=match.state,
         text=None if match.ignore_case else match.text,
-        after=after,
+        after=max(after, messages.beyond(db, account, most=MOST)),
         limit=MOST,
     )
     return page[::-1], seq  # of too many the newest, among which is what has just come

@@ -21,6 +21,7 @@ import requests
 from sandbox import server
 from sandbox.config import Settings
 from sandbox.web.house import House
+from tests.leftovers import Leftovers
 
 PATIENCE_S = 10.0  # how long a test waits for what should come at once
 
@@ -324,3 +325,22 @@ def start_sandbox() -> Iterator[Callable[..., Bench]]:
             return Bench(sandbox=running, account=first.name, token=first.token)
 
         yield start
+
+
+# Nothing is left behind --------------------------------------------------------------------------------------------
+
+_leftovers = pytest.StashKey[Leftovers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_leftovers] = it = Leftovers()
+    config.pluginmanager.register(it)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind(pytestconfig: pytest.Config) -> Iterator[None]:
+    """The threads that a module's tests started have ended, and what they opened is closed."""
+    leftovers = pytestconfig.stash[_leftovers]
+    leftovers.begin()
+    yield
+    assert leftovers.still_left() == "", "left behind"

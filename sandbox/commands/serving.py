@@ -36,9 +36,9 @@ def serve(demo: bool, file: Path | None, **flags: object) -> None:
     """
     from sandbox import server
 
-    settings = load(file, flags).settings
-    _log_to_stderr(settings.log_format)
-    server.run(settings, demo=demo, on_ready=_banner)
+    loaded = load(file, flags)
+    _log_to_stderr(loaded.settings.log_format)
+    server.run(loaded.settings, demo=demo, origin=loaded.origin, on_ready=_banner)
 
 
 @click.group("config")

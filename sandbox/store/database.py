@@ -259,6 +259,7 @@ class Database:
         if self._following.count:
             with suppress(StorageError):  # on a disk that is full, one can still read
                 await self.write(Tx.catch_up)
+            self._require_loop()  # or nobody would answer: it may have been closed meanwhile
         if self.in_memory:  # there is one connection only, so its thread reads too
             value: T = await self._submit(_Job(fn, loop.create_future(), reading=True))
             return value

@@ -68,7 +68,8 @@ def page(db: Queries, account: str, cursor: Cursor | None = None) -> tuple[Seque
     if cursor.handset is not None:
         return _handsets(db, account, cursor)
     scope = {"account": account, "after": cursor.seq, "last": cursor.last, "most": PAGE}
-    bounds = "WHERE account = :account AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most"
+    # By number, and not by the index of handsets: that would sort all that the account has, for each page anew.
+    bounds = "WHERE account || '' = :account AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most"
     sent = db.execute(_MESSAGES + bounds, scope).fetchall()
     refused = db.execute(_REFUSALS + bounds, scope).fetchall()
     rows = sorted([*((row, _message) for row in sent), *((row, _refusal) for row in refused)], key=_number)[:PAGE]

@@ -4,7 +4,7 @@ Which messages are meant is matching.py's to say, and how long to wait waiting.p
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from starlette.responses import Response
@@ -93,8 +93,8 @@ def _check_filters(call: Call) -> Iterable[tuple[str, str]]:
 async def list_messages(call: Call) -> Response:
     """The messages that match all filters, newest first.
 
-    With `pattern`, `ignore_case`, `segments` or `encoding` one call goes through 10,000 messages at most, and may
-    answer fewer than `limit` with a `next` to go on from.
+    One call goes through 10,000 messages at most. Where there are more, it may answer fewer than `limit` with a `next`
+    to go on from.
     """
     found, following = await _find(
         call.house, call.account, match_of(call.given), after=call[AFTER], before=call[NEXT], limit=call[LIMIT]
@@ -113,7 +113,6 @@ async def _find(
     """A page of messages, newest first, and the number that the next one begins below."""
     # What the store cannot tell is the matcher's: outside the database, whose one thread in memory all others share.
     fine = match.pattern or match.ignore_case or match.segments or match.encoding
-    chunk = CHUNK if fine else limit
     likely = partial(
         messages.page,
         account=account.name,
@@ -123,23 +122,40 @@ async def _find(
         direction=match.direction,
         state=match.state,
         text=None if match.ignore_case else match.text,
-        after=after,
-        limit=chunk,
     )
+    edge = 0
+    if match != Match():  # else the newest are found at once
+        edge = await house.database.read(partial(messages.beyond, account=account.name, most=LOOKED_AT, before=before))
+    bottom = edge + 1 if edge > (after or 0) else None  # from where the next one goes on, if this one ends there
+    likely = partial(likely, after=max(after or 0, edge))
+    if not fine:
+        found = await house.database.read(partial(likely, before=before, limit=limit))
+        return found, found[-1].seq if len(found) == limit else bottom
+    return await _sift(house, match, likely, before, bottom, limit)
+
+
+async def _sift(
+    house: House,
+    match: Match,
+    likely: Callable[..., Sequence[Message]],
+    before: int | None,
+    bottom: int | None,
+    limit: int,
+) -> tuple[Sequence[Message], int | None]:
+    """The same, of messages that are likely to match."""
     end = stopwatch() + LOOKED_FOR_S
     found: list[Message] = []
-    for _ in range(LOOKED_AT // CHUNK):
-        rows = await house.database.read(partial(likely, before=before))
-        fitting, looked_at = await asyncio.to_thread(_fitting, match, rows, end) if fine else (rows, len(rows))
+    while True:
+        rows = await house.database.read(partial(likely, before=before, limit=CHUNK))
+        fitting, looked_at = await asyncio.to_thread(_fitting, match, rows, end)
         found += fitting
         if len(found) >= limit:
             return found[:limit], found[limit - 1].seq
-        if looked_at == len(rows) < chunk:
-            return found, None
+        if looked_at == len(rows) < CHUNK:
+            return found, bottom
         before = rows[looked_at - 1].seq
         if stopwatch() > end:
-            break
-    return found, before
+            return found, before
 
 
 def _fitting(match: Match, rows: Sequence[Message], end: float) -> tuple[Sequence[Message], int]:

@@ -1,6 +1,7 @@
 """serve, config, openapi, version: `serve` in real processes."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from sandbox.commands.serving import _OneLine
 from tests.commands.shell import Shell, environment
 from tests.conftest import EXAMPLE
 
@@ -203,3 +205,12 @@ def test_the_openapi_document_is_printed_as_it_is_served_without_a_sandbox(run: 
 
 def test_version_is_printed(run: Shell) -> None:
     assert re.fullmatch(r"ninebits-sandbox \d+\.\d+\.\d+\n", run.good("version"))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_event_of_the_log_is_one_line_of_visible_characters(form: str) -> None:
+    said = "\x1b[2J\r\n2026-01-01 INFO all is well\u202e\ud800\x00"
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "%s", (said,), (ValueError, ValueError(said), None))
+    line = _OneLine(form).format(record)
+    assert line.isprintable(), line
+    assert "all is well" in line

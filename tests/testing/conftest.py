@@ -18,6 +18,13 @@ def server() -> Iterator[Server]:
         yield it
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_idle_connections(nothing_is_left_behind: None, server: Server) -> Iterator[None]:
+    """The connections that the server's client keeps for its next request are no module's."""
+    yield
+    server.client.close()
+
+
 @pytest.fixture
 def ninebits(server: Server) -> Iterator[Sandbox]:
     with server.account() as it:

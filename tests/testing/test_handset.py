@@ -223,6 +223,8 @@ def test_a_webhook_is_attempted_by_hand_redelivered_and_cancelled(
     again = webhook.redeliver()
     assert again.id != webhook.id
     assert len({each.body for each in receiver.wait_for(3)}) == 1
+    edited = webhook.redeliver(body="no JSON ₦")
+    assert (edited.body, receiver.wait_for(4)[3].body) == ("no JSON ₦", "no JSON ₦".encode())
     receiver.answer_next(500)
     other = handset.send("2", "48974")
     other.cancel()
