@@ -584,3 +584,16 @@ def test_a_scenario_that_the_account_has_stays_as_it_is(tx: Tx) -> None:
     import_into(tx, file_of(SCENARIO))
     import_into(tx, file_of({**SCENARIO, "source": SOURCE.replace("hi", "bye")}))
     assert [json.loads(line) for line in exported(tx)][2:] == [SCENARIO]
+
+
+def test_a_page_of_an_export_costs_the_same_however_much_there_is(tx: Tx) -> None:
+    """To sort all that an account has, for each page anew, would take minutes with 100,000 messages."""
+    connection = tx._connection
+    ran: list[str] = []
+    accounts.put(tx, Account(name="default", token="sandbox-token"), edited=False)
+    connection.set_trace_callback(ran.append)
+    list(transfer.export(tx, "default"))
+    connection.set_trace_callback(None)
+    assert len(ran) > 4
+    plans = [row[3] for each in ran for row in connection.execute(f"EXPLAIN QUERY PLAN {each}")]
+    assert [plan for plan in plans if "TEMP B-TREE" in plan] == []
