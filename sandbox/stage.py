@@ -296,7 +296,7 @@ class Stage:
                 texts = sum(isinstance(each, Text) for each in reaction.effects)
                 if texts and reaction.cursor.step == known.step:  # by a rule; a script has an end
                     if self._loops(message):
-                        self._pause(tx, run, message.msisdn, known)
+                        self._pause(tx, self._given(tx, run, scenario, message.msisdn, before), message.msisdn, known)
                         return
                     tx.then.append(partial(self._count_texts, _conversation(message), self._clock.now_ms(), texts))
                 self._follow(tx, run, scenario, message.msisdn, before, reaction)
@@ -397,12 +397,8 @@ class Stage:
         """
         if msisdn is None and _need_a_handset(reaction.effects):
             msisdn = scenarios.unseen_number(tx, run.account)
-        if run.msisdn is None and msisdn is not None:
-            if run.is_script:
-                run = scenarios.bind(tx, run, msisdn)
-                self._set_up(tx, run.account, msisdn, scenario.handset)
-            elif before is None:
-                self._set_up(tx, run.account, msisdn, scenario.handset)
+        if msisdn is not None:
+            run = self._given(tx, run, scenario, msisdn, before)
         cursor = reaction.cursor
         if before is not None and cursor.step != before.step:
             scenarios.drop_planned(tx, run, TimerKind.WINDOW)
@@ -419,6 +415,14 @@ class Stage:
         if cursor.state is not RunState.RUNNING and run.state is RunState.RUNNING:
             self._end(tx, run, cursor.state, cursor.reason)
         return switched_on
+
+    def _given(self, tx: Tx, run: Run, scenario: Scenario, msisdn: Msisdn, before: Cursor | None) -> Run:
+        """The run with a handset to play, set up if that is new to it; of a script it is then the only one."""
+        if run.msisdn is not None:
+            return run
+        if run.is_script or before is None:
+            self._set_up(tx, run.account, msisdn, scenario.handset)
+        return scenarios.bind(tx, run, msisdn) if run.is_script else run
 
     def _move(self, tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, news: News = News.RUN_MOVED) -> None:
         """Write down where the run stands now."""

@@ -17,6 +17,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model", "errors", "clock", "config", "link", "client", "answers", "demo.survey"),
     (
         "events",
+        "causes",
+        "offers",
         "contract.text",
         "contract.numbers",
         "contract.problems",
@@ -38,13 +40,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "bus",
+        "edge",
         "hosting",
+        "misbehaviour",
+        "hostile",
         "store.database",
         "store.journal",
         "store.accounts",
         "store.messages",
         "store.retention",
         "store.outbox",
+        "store.newest",
         "store.faults",
         "store.scenarios",
         "store.findings",
@@ -80,15 +86,20 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "web.control_api",
         "web.openapi",
         "web.page_words",
+        "web.charts",
+        "web.page_charts",
         "web.page_bench_words",
         "web.page_render",
         "web.api_page",
         "web.page_forms",
+        "web.page_debugger",
         "web.page_views",
         "web.page_scenario_views",
         "web.page_transcripts",
+        "web.page_present",
         "web.page_scenarios",
         "web.page_settings",
+        "web.page_lists",
         "web.pages",
         "web.app",
     ),
@@ -118,9 +129,9 @@ ADDRESSES = {
     "starlette": ("web.", "demo."),
     "jinja2": ("web.",),
     "markupsafe": ("web.",),
-    "uvicorn": ("hosting",),
+    "uvicorn": ("hosting", "edge"),
     "uvloop": ("hosting",),
-    "httptools": ("webhooks.poster",),
+    "httptools": ("webhooks.poster", "edge"),
     "sqlite3": ("store.database",),
     "click": ("cli", "commands."),
     "yaml": ("scenario.script",),
@@ -131,6 +142,7 @@ ADDRESSES = {
 # Modules of one room may use the earlier ones; these also know each other.
 SIBLINGS = {("config", "model"), ("config", "errors")}
 SIBLINGS |= {("link", "errors"), ("client", "errors"), ("client", "link")}
+SIBLINGS |= {("hosting", "edge"), ("hostile", "misbehaviour")}
 
 
 @cache

@@ -184,6 +184,26 @@ def test_the_texts_of_a_script_are_no_loop(parrot: tuple[Parrot, str], start_san
     assert app.texts == {ADA: 20}
 
 
+def test_a_script_that_is_paused_before_it_had_a_handset_goes_on(start_sandbox: Callable[..., Bench]) -> None:
+    bench = start_sandbox(loop_limit=2)
+    rules = {
+        "persona": "rules: [{when: {text: ping}, reply: {text: pong}}]",
+        "script": 'steps: [{expect: {text: never}}]\nrules: [{when: {text: "*"}, reply: {text: heard}}]',
+    }
+    for name, source in rules.items():
+        bench.call("PUT", f"/scenarios/{name}", {"source": f"scenario: {name}\n{source}"})
+        run = bench.post(f"/scenarios/{name}/runs")
+    for _ in range(4):  # the persona takes two and is paused; then the script may not send more, either
+        bench.sent(to=ADA, message="ping")
+        advance(bench, 1)
+    assert [each["msisdn"] for each in bench.get(f"/scenarios/script/runs/{run['id']}")["cursors"]] == [ADA]
+    bench.post(f"/handsets/{ADA}/reply", {"text": "It is me"})
+    bench.sent(to=ADA, message="Anything")
+    advance(bench, 1)
+    texts = [each["text"] for each in bench.get("/messages", direction="mo")["messages"]]
+    assert texts == ["heard", "It is me", "pong", "pong"]
+
+
 def test_it_is_a_finding_on_the_page_and_an_entry_of_the_journal(
     looping: Callable[..., tuple[Bench, Parrot]],
 ) -> None:

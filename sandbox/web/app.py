@@ -1,8 +1,7 @@
 """All doors as one ASGI application: the gateway, the control API, the pages and the probes, behind the choke point."""
 
 import logging
-from collections.abc import Awaitable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,7 +11,7 @@ from starlette.routing import Match, Route
 
 from sandbox.errors import SandboxError
 from sandbox.web import control_api, openapi, operations, pages
-from sandbox.web.access import CONTROL, GATEWAY, Access, App, Disconnected, Receive, Send
+from sandbox.web.access import CONTROL, GATEWAY, Access, App, Disconnected, Receive, Scope, Send
 from sandbox.web.gateway_api import HangUp, gateway_api
 from sandbox.web.house import House
 
@@ -50,7 +49,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
     expected = isinstance(error, SandboxError | HTTPException | Disconnected)
     if not expected:
         log.error("A request failed", exc_info=error)
-    if request.url.path.startswith((CONTROL, "/livez", "/readyz")):
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    if path.startswith((CONTROL, "/livez", "/readyz")):
         return operations.error_answer(error)
     return await pages.error_page(request, error)
 
@@ -70,14 +70,39 @@ def build(house: House, *, hang_up: HangUp) -> App:
     )
     inner.state.house = house
     gateway = gateway_api(house.gateway, max_body=house.settings.max_body, hang_up=hang_up)
+    root = house.settings.root_path
 
-    def doors(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
+    def doors(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # The gateway's one route needs no router, and is the one whose speed is felt.
-        return (gateway if scope["path"].startswith(GATEWAY) else inner)(scope, receive, send)
+        if scope["path"].startswith(GATEWAY):
+            return gateway(scope, receive, send)
+        if root:  # Starlette wants the path whole
+            scope = {**scope, "path": root + scope["path"]}
+        return inner(scope, receive, send)
 
-    return Access(
+    guarded = Access(
         doors,
         accounts=house.accounts,
         allowed_hosts=house.settings.allowed_hosts,
         control_token=house.control_token,
     )
+    return _below(root, guarded) if root else guarded
+
+
+def _below(root: str, app: App) -> App:
+    """Serve `app` below a path prefix, whether the proxy before it takes the prefix off or leaves it on.
+
+    No path of ours begins with it, so that what does begin with it was left whole.
+    """
+    raw = root.encode()
+
+    def below(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            scope = {**scope, "root_path": root}
+            path = scope["path"]
+            if path == root or path.startswith(f"{root}/"):
+                scope["path"] = path[len(root) :] or "/"
+                scope["raw_path"] = scope["raw_path"].removeprefix(raw) or b"/"
+        return app(scope, receive, send)
+
+    return below

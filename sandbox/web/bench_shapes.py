@@ -96,6 +96,7 @@ def run(it: Run) -> Shape:
                 "named_state": each.cursor.named_state,
                 "saved": dict(each.cursor.saved),
                 "session_id": each.cursor.session_id,
+                "paused": each.cursor.paused,
             }
             for each in it.cursors
         ],
@@ -138,6 +139,7 @@ RUN = thing(
                     "msisdn": nullable(text("Null: it has no handset yet.", "2348020000000")),
                     **_STANDS,
                     "session_id": nullable(text("Of the last message that fitted.", "67543uhn3")),
+                    "paused": text("Why it reacts to nothing for now, in words; else empty.", ""),
                 }
             ),
             "Where it stands, for each handset; those that moved last, the latest first.",

@@ -12,7 +12,7 @@ from sandbox.contract.problems import problem, quote
 from sandbox.contract.requests import MAX_OPAQUE, unusable_character
 from sandbox.control import DEFAULT_WAIT_S
 from sandbox.errors import Invalid, NotFound
-from sandbox.model import Msisdn, Shortcode
+from sandbox.model import MAX_PAYLOAD, Msisdn, Shortcode
 from sandbox.web import schema as schemas
 from sandbox.web.schema import Schema
 
@@ -70,6 +70,20 @@ class Text(Kind[str]):
 _TEXT = Text()
 
 
+class Payload(Kind[bytes]):
+    """Any text that UTF-8 can carry, as its bytes: JSON or not."""
+
+    @property
+    def schema(self) -> Schema:
+        return schemas.text(maxLength=MAX_PAYLOAD)
+
+    def read(self, name: str, value: Any) -> bytes:
+        body = Text(None).read(name, value).encode()
+        if len(body) > MAX_PAYLOAD:
+            raise Invalid((name, f"{name} has {len(body):,} bytes as UTF-8. At most {MAX_PAYLOAD:,} are accepted."))
+        return body
+
+
 @dataclass(frozen=True, slots=True)
 class Choice(Kind[S]):
     """One of a few words; the member, where they are those of an enumeration."""
@@ -105,7 +119,7 @@ class Seconds(Kind[float]):
     def read(self, name: str, value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value <= self.most:
-            raise Invalid((name, f"{name} has to be a number of seconds from 0 to {self.most:g}."))
+            raise Invalid((name, f"{name} has to be a number of seconds from 0 to {self.most:.15g}."))
         return float(value)
 
 

@@ -3,6 +3,7 @@
 Nothing is done here; server.py fills it in once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandbox.bus import Bus
@@ -23,6 +24,7 @@ from sandbox.web.live import Listeners
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     settings: Settings
+    origin: Mapping[str, str]  # where a setting was written, by its name; empty if a program made the settings
     control_token: str | None  # as it is in force: from the settings, or generated because the address asks for one
     database: Database
     clock: Clock

@@ -27,7 +27,7 @@ from sandbox.model import (
 from sandbox.scenario import asking
 from sandbox.scenario.steps import MakeFault
 from sandbox.web.access import read_body
-from sandbox.web.fields import MAX_ADVANCE_S, Fields, Whole, optional
+from sandbox.web.fields import MAX_ADVANCE_S, Cursor, Fields, Payload, Whole, optional, required
 from sandbox.web.operations import house_of
 
 MAX_FIELDS = 32
@@ -100,35 +100,72 @@ def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> tupl
     return handset, shortcode, texting
 
 
+def to_session(typed: Mapping[str, str]) -> int | None:
+    """The number of a message in the earlier session that was chosen, None if none was. Raises Invalid."""
+    if typed.get("session") != "earlier":
+        return None
+    given = fields(typed, "earlier")
+    chosen = given.take(required("earlier", Cursor(), ""))
+    given.done()
+    return chosen
+
+
 def to_text(
-    typed: Mapping[str, str], account: Account, shortcode: Shortcode, msisdn: Msisdn, *, max_text: int
+    typed: Mapping[str, str],
+    account: Account,
+    shortcode: Shortcode,
+    msisdn: Msisdn,
+    *,
+    session_id: str | None = None,
+    max_text: int,
 ) -> Texting:
-    """A text typed in a conversation: a reply in the last session, or the start of a new one. Raises Invalid."""
-    given = fields(typed, "text", "session")
-    session = given.choice("session", ("last", "new"))
+    """A text typed in a conversation, or the one on the button that was pressed (`quick`): a reply in the last session
+    or in `session_id`, or the start of a new one. Raises Invalid."""
+    given = fields({**typed, "text": typed.get("quick") or typed.get("text", "")}, "text", "session")
+    session = given.choice("session", ("last", "new", "earlier"))
     text = given.text("text", longest=max_text)
-    if text is None and not typed.get("text"):
+    if text is None and not typed.get("text") and not typed.get("quick"):
         given.wrong("text", "There is nothing to send yet. Type a text.")
     _own(given, account, shortcode)
     given.done()
     assert text is not None
-    return Texting(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=session == "new")
+    return Texting(
+        account=account.name,
+        msisdn=msisdn,
+        text=text,
+        shortcode=shortcode,
+        session_id=session_id,
+        new=session == "new",
+    )
 
 
-def to_change(typed: Mapping[str, str], old: Handset) -> Handset:
-    """A handset with what a form says about it; the rest stays. Raises Invalid."""
-    given = fields(typed, "label", "telco", "state")
+def to_redeliver(typed: Mapping[str, str]) -> tuple[bytes | None, int | None, int | None]:
+    """The bytes to redeliver instead, None for the same ones, and the place in the conversation to go back to: before
+    which number its page is, or around which. Raises Invalid."""
+    given = fields(typed, "body", "before", "at")
+    edited = given.take(optional("body", Payload(), ""))
+    place = given.cursor("before"), given.cursor("at")
+    given.done()
+    return b"" if typed.get("body") == "" else edited, *place
+
+
+def to_change(typed: Mapping[str, str], old: Handset) -> tuple[Handset, int | None, int | None]:
+    """A handset with what a form says about it, the rest stays; and the place to go back to, as above. Raises
+    Invalid."""
+    given = fields(typed, "label", "telco", "state", "before", "at")
     label = given.text("label", longest=MAX_LABEL)
     telco = given.choice("telco", TELCOS)
     state = given.choice("state", tuple(HandsetState))
+    place = given.cursor("before"), given.cursor("at")
     given.done()
-    return Handset(
+    changed = Handset(
         account=old.account,
         msisdn=old.msisdn,
         label=(label or "").strip() if "label" in typed else old.label,
         telco=telco or old.telco,
         state=HandsetState(state) if state else old.state,
     )
+    return changed, *place
 
 
 def to_advance(typed: Mapping[str, str], now_ms: int) -> int:

@@ -18,6 +18,7 @@ from sandbox.web import page_words as words
 from sandbox.web.operations import account_of, query_of
 from sandbox.web.page_render import look, page
 
+MOST = 200  # messages on the page, the newest; the control API writes down as many as a scenario can hold
 _FORMS = {
     "scenario": ("As a scenario", "Plays the handset's half again. Save it here, or as a file of your own."),
     "pytest": ("As a test", "For the fixtures of the pytest plugin; the rest of the test is yours."),
@@ -34,11 +35,24 @@ def conversation_of(request: Request) -> tuple[Shortcode, Msisdn]:
     return shortcode, msisdn
 
 
-def said(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn) -> Sequence[Message]:
-    """The newest messages of a conversation, as many as a scenario can hold, oldest first."""
+def said(
+    db: Queries,
+    account: Account,
+    shortcode: Shortcode,
+    msisdn: Msisdn,
+    *,
+    until: int | None = None,
+    most: int | None = None,
+) -> Sequence[Message]:
+    """The newest messages of a conversation, or the last up to a number, oldest first: `most`, or as many as a scenario
+    can hold."""
     from sandbox.scenario import record  # which a start can do without
 
-    return messages.page(db, account=account.name, msisdn=msisdn, shortcode=shortcode, limit=record.MOST)[::-1]
+    before = None if until is None else until + 1
+    found = messages.page(
+        db, account=account.name, msisdn=msisdn, shortcode=shortcode, before=before, limit=most or record.MOST
+    )
+    return found[::-1]
 
 
 def attempts_of(db: Queries, found: Sequence[Message]) -> Mapping[int, Sequence[Attempt]]:
@@ -58,12 +72,14 @@ async def transcript(request: Request) -> Response:
     from sandbox.scenario import record
 
     account, (shortcode, msisdn), form = account_of(request), conversation_of(request), request.path_params["form"]
-    query_of(request).done()
+    given = query_of(request)
+    until = given.cursor("until")
+    given.done()
     if form not in _FORMS:
         raise NotFound(f"A conversation can be had as {', '.join(_FORMS)}.")
 
     def read(db: Queries) -> tuple[Sequence[Message], Mapping[int, Sequence[Attempt]]]:
-        found = said(db, account, shortcode, msisdn)
+        found = said(db, account, shortcode, msisdn, until=until, most=MOST)
         return found, attempts_of(db, found) if form == "text" else {}
 
     _, (found, attempts) = await look(request, read)
@@ -85,7 +101,9 @@ async def transcript(request: Request) -> Response:
         about=about,
         written=written,
         count=len(found),
-        most=record.MOST,
+        most=MOST,
+        all_most=record.MOST,
+        until=until,
         shortcode=shortcode,
         msisdn=msisdn,
     )

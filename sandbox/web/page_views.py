@@ -3,13 +3,15 @@
 Every function runs inside `database.read`. Nothing is written, and no more is loaded than the page at hand shows.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log1p
 from typing import TYPE_CHECKING
 
 from sandbox.contract.numbers import parse_msisdn, parse_shortcode
 from sandbox.contract.requests import decode_json
+from sandbox.errors import Invalid
 from sandbox.model import (
     Account,
     Attempt,
@@ -22,21 +24,27 @@ from sandbox.model import (
     Shortcode,
     WebhookDelivery,
 )
+from sandbox.offers import Offer, lately, offered
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
+from sandbox.web import page_debugger as debugger
 from sandbox.web import page_words as words
+from sandbox.web.page_debugger import Effect, Ending
 from sandbox.web.page_words import Status
 
 if TYPE_CHECKING:
     from sandbox.lint import Finding
 
-CONVERSATIONS = 50
-BUBBLES = 30
+CONVERSATIONS = 40
+BUBBLES = 20
+CONTEXT = 10  # newer messages around the one that a link leads to
+BESIDE = 8  # messages on either side of a page that may be cause or effect of one on it
+CHIPS = 6  # quick replies, STOP among them
 REFUSED = 30  # calls in which the refused messages of a conversation are looked for
 LARGEST_REFUSED = 16 * 1024  # bytes of such a call
 ROWS = 50
 FINDINGS = 20
-RECENT = 200  # messages of a conversation that a finding on its page may be about
+LOOKED_AT = 100  # newest messages of the account in which findings are looked for; the control API looks at more
 LIVE = 500  # messages that the account may have for findings to be looked for again with every event
 
 
@@ -72,6 +80,8 @@ class Posted:
     attempts: Sequence[Attempt]
     status: Status
     curl: str
+    ending: Ending | None  # what follows the attempts
+    oddities: Sequence[str]  # of a payload that somebody wrote
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -87,6 +97,8 @@ class Bubble:
     request: RecordedRequest | None  # MT: the call it came in
     posted: Sequence[Posted]  # MO: its webhook deliveries, the latest first
     opens_session: bool  # whether it is the first of its session on this page
+    sent_upon: Effect | None = None  # MT: the text that the application had read before it sent this
+    effects: Sequence[Effect] = ()  # MO: what the application sent upon it
 
     @property
     def seq(self) -> int:
@@ -141,6 +153,13 @@ class Thread:
     older: int | None
     newest: bool  # whether the conversation's last message is on this page
     session_id: str | None  # that a reply carries; None until the application has sent something
+    sessions: Sequence[tuple[str, int, int]]  # the newest, as `messages.sessions`
+    chips: Sequence[Offer]  # quick replies
+    before: int | None  # where the page ends, or what it is around: its address
+    at: int | None
+
+    def shows(self, message: Message) -> bool:
+        return any(isinstance(each, Bubble) and each.seq == message.seq for each in self.bubbles)
 
 
 def posted(db: Queries, delivery: WebhookDelivery, account: Account) -> Posted:
@@ -150,32 +169,128 @@ def posted(db: Queries, delivery: WebhookDelivery, account: Account) -> Posted:
         attempts=made,
         status=words.delivery_status(delivery, made[-1] if made else None, len(account.retry_s)),
         curl=words.curl_of_delivery(delivery, bearer=account.callback_auth == "bearer"),
+        ending=debugger.ending(
+            delivery,
+            made[-1] if made else None,
+            account,
+            waits=debugger.waits_for_another(db, delivery, account),
+        ),
+        oddities=debugger.oddities(delivery),
     )
 
 
-def thread(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, *, before: int | None = None) -> Thread:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """A part of a conversation, the oldest message first, and those beside it."""
+
+    earlier: Sequence[Message]
+    shown: Sequence[Message]
+    later: Sequence[Message]
+
+
+def _window(
+    db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, *, before: int | None, at: int | None
+) -> _Window:
+    """The newest messages, or those before a number, or those around one; by keyset, however long ago they came."""
+    beyond: Sequence[Message] = ()
+    edge = before if at is None else at
+    if edge is not None:
+        more = BESIDE if at is None else CONTEXT + 1 + BESIDE
+        beyond = messages.page(
+            db,
+            account=account.name,
+            msisdn=msisdn,
+            shortcode=shortcode,
+            after=edge - 1,
+            limit=more,
+            newest_first=False,
+        )
+    newer = () if at is None else beyond[: CONTEXT + 1]
+    room = BUBBLES - len(newer)
     found = messages.page(
-        db, account=account.name, msisdn=msisdn, shortcode=shortcode, before=before, limit=BUBBLES + 1
+        db, account=account.name, msisdn=msisdn, shortcode=shortcode, before=edge, limit=room + BESIDE
     )
-    shown, older = list(reversed(found[:BUBBLES])), len(found) > BUBBLES
+    older = found[::-1]
+    return _Window(
+        earlier=older[: max(0, len(older) - room)],
+        shown=[*older[max(0, len(older) - room) :], *newer],
+        later=beyond[len(newer) :],
+    )
+
+
+def thread(
+    db: Queries,
+    account: Account,
+    shortcode: Shortcode,
+    msisdn: Msisdn,
+    *,
+    before: int | None = None,
+    at: int | None = None,
+) -> Thread:
+    """The newest page of a conversation, or the one before a number, or the one around it (`at`)."""
+    part = _window(db, account, shortcode, msisdn, before=before, at=at)
+    shown, older = part.shown, bool(part.earlier)
     last = messages.last_session(db, account=account.name, msisdn=msisdn, shortcode=shortcode)
+    session_id = None if last is None else last[1]
+    bubbles = [
+        _bubble(db, account, message, None if number == 0 else shown[number - 1])
+        for number, message in enumerate(shown)
+    ]
+    newest = shown
+    if part.later:
+        newest = messages.page(db, account=account.name, msisdn=msisdn, shortcode=shortcode, limit=BUBBLES)[::-1]
     return Thread(
         handset=messages.handset_of(db, account.name, msisdn),
         shortcode=shortcode,
         bubbles=sorted(
             [
-                *(
-                    _bubble(db, account, message, None if number == 0 else shown[number - 1])
-                    for number, message in enumerate(shown)
+                *_with_effects(db, [*part.earlier, *shown, *part.later], bubbles),
+                *_refused(
+                    db,
+                    account,
+                    shortcode,
+                    msisdn,
+                    after=shown[0].seq if older else None,
+                    before=part.later[0].seq if part.later else before,
                 ),
-                *_refused(db, account, shortcode, msisdn, after=shown[0].seq if older else None, before=before),
             ],
             key=lambda each: each.seq,
         ),
         older=shown[0].seq if older else None,
-        newest=before is None,
-        session_id=None if last is None else last[1],
+        newest=not part.later,
+        session_id=session_id,
+        sessions=messages.sessions(db, account=account.name, msisdn=msisdn, shortcode=shortcode),
+        chips=_chips(newest),
+        before=before if at is None else None,
+        at=at,
     )
+
+
+def _with_effects(db: Queries, conversation: Sequence[Message], bubbles: Sequence[Bubble]) -> Iterator[Bubble]:
+    known = {
+        each.seq: debugger.in_order(attempt for it in each.posted for attempt in it.attempts)
+        for each in bubbles
+        if not each.is_mt
+    }
+    effects: dict[int, list[Effect]] = defaultdict(list)
+    sent_upon: dict[int, Effect] = {}
+    for effect in debugger.effects(db, conversation, known, [each.message for each in bubbles]):
+        effects[effect.text.seq].append(effect)
+        sent_upon[effect.message.seq] = effect
+    for each in bubbles:
+        yield replace(each, effects=effects.get(each.seq, ()), sent_upon=sent_upon.get(each.seq))
+
+
+def _chips(newest: Sequence[Message]) -> Sequence[Offer]:
+    """Quick replies: what the last MT offers, what the handset said lately, and STOP. Oldest message first."""
+    asked = next((each.text for each in reversed(newest) if each.direction is Direction.MT), None)
+    if asked is None and not newest:
+        return ()
+    stop = Offer("STOP")
+    found = [each for each in offered(asked or "") if each.text != stop.text]
+    said = (each.text for each in reversed(newest) if each.direction is Direction.MO)
+    found += lately(said, [*found, stop], CHIPS - 1 - len(found))
+    return [*found, stop]
 
 
 def _bubble(db: Queries, account: Account, message: Message, previous: Message | None) -> Bubble:
@@ -218,6 +333,14 @@ def _refused(
             )
 
 
+def session_of(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, seq: int) -> str:
+    """The session of one of a conversation's messages. Raises Invalid if it has no such message."""
+    found = messages.get(db, seq)
+    if found is None or (found.account, found.shortcode, found.msisdn) != (account.name, shortcode, msisdn):
+        raise Invalid(("text", "That session is no longer kept. Choose another one."))
+    return found.session_id
+
+
 def is_unread(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn) -> bool:
     found = messages.conversation(db, account=account.name, msisdn=msisdn, shortcode=shortcode)
     return found is not None and found.unread > 0
@@ -235,12 +358,6 @@ class Call:
     status: Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
-    rows: Sequence[Call]
-    older: int | None
-
-
 def call(db: Queries, request: RecordedRequest) -> Call:
     accepted = request.verdict == "accepted"
     return Call(
@@ -248,11 +365,6 @@ def call(db: Queries, request: RecordedRequest) -> Call:
         message=messages.get(db, request.seq) if accepted else None,
         status=words.request_status(request),
     )
-
-
-def calls(db: Queries, account: Account, *, verdict: str | None, before: int | None) -> Calls:
-    found = messages.requests_page(db, account=account.name, verdict=verdict, before=before, limit=ROWS)
-    return Calls(rows=[call(db, each) for each in found], older=found[-1].seq if len(found) == ROWS else None)
 
 
 def one_call(db: Queries, account: Account, seq: int) -> Call | None:
@@ -270,20 +382,6 @@ class Owed:
     posted: Posted
     message: Message | None
     redelivered_as: Sequence[WebhookDelivery] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllOwed:
-    rows: Sequence[Owed]
-    older: int | None
-
-
-def webhooks(db: Queries, account: Account, *, state: str | None, before: int | None) -> AllOwed:
-    found = outbox.page(db, account=account.name, state=state, before=before, limit=ROWS)
-    return AllOwed(
-        rows=[Owed(posted=posted(db, each, account), message=messages.get(db, each.message_seq)) for each in found],
-        older=found[-1].seq if len(found) == ROWS else None,
-    )
 
 
 def webhook(db: Queries, account: Account, seq: int) -> Owed | None:
@@ -338,7 +436,7 @@ def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) ->
         return None
     from sandbox.store import findings  # which a start can do without
 
-    return findings.findings(db, account.name, deadline_ms=deadline_ms)
+    return findings.findings(db, account.name, deadline_ms=deadline_ms, looked_at=LOOKED_AT)
 
 
 def findings_of_thread(
@@ -347,7 +445,10 @@ def findings_of_thread(
     """Those about a conversation."""
     if not found:
         return found
-    newest = messages.page(db, account=account.name, msisdn=msisdn, shortcode=shortcode, limit=RECENT)
+    oldest = min(seq for each in found for seq in each.message_seqs)
+    newest = messages.page(
+        db, account=account.name, msisdn=msisdn, shortcode=shortcode, after=oldest - 1, limit=LOOKED_AT
+    )
     mine = {each.seq for each in newest}
     return [each for each in found if not mine.isdisjoint(each.message_seqs)][:FINDINGS]
 

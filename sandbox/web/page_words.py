@@ -3,6 +3,7 @@
 Pure functions of the model, without templates, HTTP or database; whatever a page says about a state is decided here.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -214,7 +215,7 @@ def grouped(msisdn: str) -> str:
 # and U+200D stay: scripts and emoji are written with them.
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 
@@ -233,6 +234,21 @@ def title_for(character: str) -> str:
 def decoded(body: bytes) -> str:
     """Bytes from the wire as text; what is no UTF-8 shows as �."""
     return body.decode("utf-8", "replace")
+
+
+def spelled(body: bytes) -> str:
+    """JSON from the wire with every character that hides or turns its neighbours as an escape: the same JSON, that can
+    be copied. What is no JSON stays as it is."""
+    text = decoded(body)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return HIDDEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 # Lines for a shell -------------------------------------------------------------------------------------------------

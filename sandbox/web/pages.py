@@ -13,27 +13,31 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from sandbox.config import KEYS
 from sandbox.contract.numbers import TELCOS
 from sandbox.contract.problems import quote
 from sandbox.contract.requests import EXAMPLE
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
 from sandbox.gateway import PATH
-from sandbox.model import DeliveryState, Handset
+from sandbox.model import Handset
+from sandbox.store import messages
 from sandbox.store.database import Queries
 from sandbox.store.messages import handset_of
 from sandbox.web import page_forms as forms
-from sandbox.web import page_scenarios, page_settings
+from sandbox.web import page_lists, page_present, page_scenarios, page_settings
 from sandbox.web import page_views as views
 from sandbox.web import page_words as words
 from sandbox.web.access import COOKIE, login_cookie, same_secret
 from sandbox.web.control_webhooks import own_delivery
 from sandbox.web.operations import account_of, house_of, query_of, seq_of
 from sandbox.web.page_forms import Form, complaining, typed_by
-from sandbox.web.page_render import look, page, see_other, static, url_for
+from sandbox.web.page_render import is_looked_at, look, page, see_other, static, url_for
 from sandbox.web.page_transcripts import conversation_of, transcript
 
 if TYPE_CHECKING:
     from sandbox.lint import Finding
+
+TOKEN = next(key for key in KEYS if key.name == "token")
 
 # Conversations -----------------------------------------------------------------------------------------------------
 
@@ -59,6 +63,7 @@ async def home(request: Request, *, form: Form | None = None) -> Response:
         base_url=base,
         gateway_path=PATH,
         example=words.curl(base + PATH, EXAMPLE),
+        token_from=page_settings.origin_of(house_of(request), TOKEN, account),
         shortcode=account.shortcodes[0] if account.shortcodes else "48974",
     )
 
@@ -75,14 +80,6 @@ async def add_handset(request: Request) -> Response:
     return see_other(request, f"/c/{shortcode}/{handset.msisdn}")
 
 
-def is_looked_at(request: Request) -> bool:
-    """Whether a person sees the answer: not if the page is behind another, or is loaded ahead of need."""
-    background = request.headers.get("x-refresh") == "background" or "prefetch" in request.headers.get(
-        "sec-purpose", ""
-    )
-    return request.method == "GET" and not background
-
-
 def findings_for(request: Request) -> Callable[[Queries], "Sequence[Finding] | None"]:
     """What looks for findings about the account; None where that would keep others waiting with every event."""
     return partial(
@@ -97,17 +94,18 @@ async def thread(request: Request, *, form: Form | None = None, status: int = 20
     house, account = house_of(request), account_of(request)
     shortcode, msisdn = conversation_of(request)
     given = query_of(request)
-    before, search, older = given.cursor("before"), given.text("q") or "", given.cursor("older")
+    before, at = given.cursor("before"), given.cursor("at")
+    search, older = given.text("q") or "", given.cursor("older")
     given.done()
     unread = partial(views.is_unread, account=account, shortcode=shortcode, msisdn=msisdn)
-    if is_looked_at(request) and before is None and await house.database.read(unread):
+    if is_looked_at(request) and before is None and at is None and await house.database.read(unread):
         await house.control.mark_read(account.name, msisdn, shortcode)
     suspicious = findings_for(request)
     frame, (side, found, findings) = await look(
         request,
         lambda db: (
             views.sidebar(db, account, search=search, before=older),
-            views.thread(db, account, shortcode, msisdn, before=before),
+            views.thread(db, account, shortcode, msisdn, before=before, at=at),
             views.findings_of_thread(suspicious(db), db, account, shortcode, msisdn),
         ),
     )
@@ -119,6 +117,7 @@ async def thread(request: Request, *, form: Form | None = None, status: int = 20
         title=f"{name}, {shortcode}",
         section="conversations",
         frame=frame,
+        at=f"/c/{shortcode}/{msisdn}" if form else None,
         status=status,
         side=side,
         current=(shortcode, msisdn),
@@ -137,7 +136,14 @@ async def reply(request: Request) -> Response:
     shortcode, msisdn = conversation_of(request)
     typed = await typed_by(request)
     try:
-        texting = forms.to_text(typed, account, shortcode, msisdn, max_text=house.settings.max_text)
+        chosen = forms.to_session(typed)
+        session_id = None
+        if chosen is not None:
+            in_session_of = partial(views.session_of, account=account, shortcode=shortcode, msisdn=msisdn, seq=chosen)
+            session_id = await house.database.read(in_session_of)
+        texting = forms.to_text(
+            typed, account, shortcode, msisdn, session_id=session_id, max_text=house.settings.max_text
+        )
         await house.control.text(texting, wait_s=None)
     except Invalid as error:
         return await thread(request, form=complaining(typed, error), status=400)
@@ -152,23 +158,14 @@ async def change_handset(request: Request) -> Response:
     shortcode, msisdn = conversation_of(request)
     old: Handset = await house.database.read(partial(handset_of, account=account.name, msisdn=msisdn))
     try:
-        await house.network.change_handset(forms.to_change(typed, old))
+        changed, before, at = forms.to_change(typed, old)
+        await house.network.change_handset(changed)
     except Invalid as error:
         return await thread(request, form=complaining(typed, error), status=400)
-    return see_other(request, f"/c/{shortcode}/{msisdn}")
+    return see_other(request, f"/c/{shortcode}/{msisdn}", before=before, at=at and f"m{at}")
 
 
 # Requests ----------------------------------------------------------------------------------------------------------
-
-
-async def requests(request: Request) -> Response:
-    account, given = account_of(request), query_of(request)
-    verdict, before = given.choice("verdict", ("accepted", "refused")), given.cursor("before")
-    given.done()
-    frame, found = await look(request, partial(views.calls, account=account, verdict=verdict, before=before))
-    return page(
-        request, "requests.html", title="Requests", section="requests", frame=frame, calls=found, verdict=verdict or ""
-    )
 
 
 async def one_request(request: Request) -> Response:
@@ -189,24 +186,6 @@ async def one_request(request: Request) -> Response:
 
 
 # Webhooks ----------------------------------------------------------------------------------------------------------
-
-
-async def webhooks(request: Request) -> Response:
-    account, given = account_of(request), query_of(request)
-    state, before = given.choice("state", tuple(DeliveryState)), given.cursor("before")
-    given.done()
-    frame, found = await look(request, partial(views.webhooks, account=account, state=state, before=before))
-    return page(
-        request,
-        "webhooks.html",
-        title="Webhooks",
-        section="webhooks",
-        frame=frame,
-        owed=found,
-        state=state or "",
-        states=list(DeliveryState),
-        form=Form(),
-    )
 
 
 async def one_webhook(request: Request) -> Response:
@@ -233,19 +212,33 @@ async def one_webhook(request: Request) -> Response:
     )
 
 
+async def one_message(request: Request) -> Response:
+    """The permanent link of a message, for where its conversation is not known."""
+    account, seq = account_of(request), seq_of(request, "m")
+    found = await house_of(request).database.read(partial(messages.get, seq=seq))
+    if found is None or found.account != account.name:
+        raise NotFound(f"There is no message m{seq} in the account {account.name}.")
+    return see_other(request, f"/c/{found.shortcode}/{found.msisdn}#{found.id}", at=found.id)
+
+
 async def act_on_webhook(request: Request, *, verb: str) -> Response:
-    """`attempt`, `redeliver` and `cancel`; back to the conversation if the button stood there."""
+    """`attempt`, `redeliver` and `cancel`; back to where the button stood: a conversation, the list, or the page."""
     house, typed = house_of(request), await typed_by(request)
+    edited, before, at = forms.to_redeliver(typed)
     control, seq = house.control, (await own_delivery(house, account_of(request), seq_of(request, "w"))).seq
     match verb:
         case "attempt":
             done = await control.attempt(seq, wait_s=None)
         case "redeliver":
-            done = await control.redeliver(seq, wait_s=None)
+            done = await control.redeliver(seq, edited=edited, wait_s=None)
         case _:
             done = await control.cancel(seq)
     if typed.get("from") == "thread":
-        return see_other(request, f"/c/{done.shortcode}/{done.msisdn}#m{done.message_seq}")
+        place = f"/c/{done.shortcode}/{done.msisdn}#m{done.message_seq}"
+        return see_other(request, place, before=before, at=at and f"m{at}")
+    if typed.get("from") == "list":
+        state, search = typed.get("state"), typed.get("q")
+        return see_other(request, f"/webhooks#{done.id}", state=state, q=search, before=before)
     return see_other(request, f"/webhooks/{done.id}")
 
 
@@ -332,14 +325,15 @@ def routes() -> Sequence[Route]:
         Route(chat, reply, methods=post),
         Route(f"{chat}/handset", change_handset, methods=post),
         Route(f"{chat}/as/{{form}}", transcript),
-        Route("/requests", requests),
+        Route("/messages/{id}", one_message),
         Route("/requests/{id}", one_request),
-        Route("/webhooks", webhooks),
         Route(delivery, one_webhook),
         *(
             Route(f"{delivery}/{verb}", partial(act_on_webhook, verb=verb), methods=post)
             for verb in ("attempt", "redeliver", "cancel")
         ),
+        *page_lists.routes(),
+        *page_present.routes(),
         *page_scenarios.routes(),
         *page_settings.routes(),
         Route("/login", login, methods=["GET", "POST"]),

@@ -277,6 +277,7 @@ def delivery(it: WebhookDelivery, attempts: Sequence[Attempt] | None = None) -> 
         "created_at": to_iso(it.created_ms),
         "next_attempt_at": iso(it.next_attempt_ms),
         "redelivery_of": None if it.redelivery_of is None else f"w{it.redelivery_of}",
+        "edited": it.edited,
         "body": it.body.decode(),
         "attempts": it.attempts if attempts is None else [attempt(each) for each in attempts],
     }
@@ -292,6 +293,7 @@ _DELIVERY = {
     "created_at": moment(),
     "next_attempt_at": seldom(moment("When it is tried next; null if that is not planned.")),
     "redelivery_of": seldom(identifier("w", "The webhook delivery whose bytes it repeats.")),
+    "edited": flag("Whether somebody wrote the body anew for this redelivery, or for the one that it repeats."),
     "body": text("What is posted, byte for byte, by every attempt.", "{}"),
 }
 DELIVERY = thing(

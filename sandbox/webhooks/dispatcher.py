@@ -139,8 +139,10 @@ def redeliver(
 
 
 def cancel(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
-    """Owe nothing more. An attempt under way goes on, and is recorded without changing the state."""
+    """Owe nothing more. An attempt under way goes on, and is recorded without changing the state; one that waits for
+    room, though somebody asked for it, is not made."""
     outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
+    outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK_MANUAL)
     _set_state(tx, delivery, DeliveryState.CANCELLED)
     journal.record(
         tx,

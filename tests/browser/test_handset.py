@@ -122,6 +122,26 @@ def test_a_complaint_leaves_what_was_typed(sandbox: Any, tab: Callable[..., "Pag
     assert "409" in complaints.pop()
 
 
+@pytest.mark.parametrize("place", ["", "?at=m2"])
+def test_a_draft_stays_while_its_handset_is_switched_and_labelled(
+    sandbox: Any, tab: Callable[..., "Page"], place: str
+) -> None:
+    for number in range(3):
+        sandbox.sends(f"message {number}")
+    page = tab(sandbox.chat + place)
+    page.fill("#text", "half a tho")
+    page.locator(".switch").click()
+    page.wait_for_selector("#off")
+    page.click("#edit summary")
+    page.fill("#label", "Ada")
+    page.press("#label", "Enter")
+    page.wait_for_selector("#names h1:text-is('Ada')")
+    assert page.locator("#edit summary").evaluate("it => it === document.activeElement")
+    assert not page.locator("#label").is_visible()
+    assert page.input_value("#text") == "half a tho"
+    assert page.url == sandbox.chat + place
+
+
 def test_the_page_lives_on_after_the_stream_was_cut(sandbox: Any, tab: Callable[..., "Page"]) -> None:
     page = tab(sandbox.chat)
     page.evaluate("() => window.dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")

@@ -177,3 +177,14 @@ def test_one_can_read_though_they_cannot_be_written(path: Path, monkeypatch: pyt
             assert await database.read(unread) == {"2348020000000": 1}
 
     asyncio.run(play())
+
+
+def test_who_reads_while_it_closes_is_told_and_does_not_wait_for_ever(either: Path | str) -> None:
+    async def play() -> None:
+        async with opened(either) as database, asyncio.timeout(10):
+            await database.write(accept)
+            # The first waits for the rows to be written when the second begins.
+            reading, _ = await asyncio.gather(database.read(unread), database.close(), return_exceptions=True)
+            assert "not open" in str(reading)
+
+    asyncio.run(play())

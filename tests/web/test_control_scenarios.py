@@ -145,6 +145,7 @@ def test_a_script_is_played_to_its_end(routed: "Bench", receiver: "Receiver") ->
                 "named_state": "start",
                 "saved": {},
                 "session_id": None,
+                "paused": "",
             }
         ],
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import requests
 from sandbox import server
 from sandbox.config import Settings, account_from
 from sandbox.web import page_words as words
+from sandbox.web import pages
 from tests.web.browsing import Intruders
 
 TOKEN = "sandbox-token"
@@ -534,9 +536,15 @@ def test_static_files_come_from_a_fixed_list_and_are_revalidated(site: Site) -> 
 def test_style_and_scripts_stay_small(site: Site) -> None:
     files = set(re.findall(r'(?:from|src|href)[= ]"(?:/static/|\./)([a-z]+\.(?:js|css))"', site.get("/").text))
     files |= set(re.findall(r'from "\./([a-z]+\.js)"', site.get("/static/page.js").text))
-    files |= {"meter.js", "patch.js"}
+    files |= {"meter.js", "patch.js", "stream.js"}
     assert len(files) >= 8
     assert sum(len(site.get(f"/static/{name}").content) for name in files) < 40_000
+
+
+def test_style_and_scripts_of_all_pages_together_stay_small() -> None:
+    ours = [each for each in (Path(pages.__file__).parent / "static").iterdir() if each.suffix in (".css", ".js")]
+    assert len(ours) > 10
+    assert sum(each.stat().st_size for each in ours) < 48_000
 
 
 def test_login_asks_once_and_the_cookie_opens_every_page() -> None:

@@ -107,6 +107,14 @@ def test_an_exhausted_and_a_cancelled_webhook_say_that_nothing_follows(own: Visi
     assert points(page, cancelled["id"])[-1] == "cancelled: nothing more follows"
 
 
+@pytest.mark.parametrize(("size", "words"), [(300, "All 300 characters"), (20_000, "The first 16,384 characters")])
+def test_an_answer_that_is_not_kept_whole_is_not_called_whole(
+    visitor: Visitor, receiver: Receiver, size: int, words: str
+) -> None:
+    receiver.answer_with(404, b"x" * size)
+    assert words in visitor.text(f"/webhooks/{text(visitor)['id']}")
+
+
 def test_an_account_without_retries_says_so(visitor: Visitor, receiver: Receiver) -> None:
     visitor.bench.patch_account(retry=[])
     receiver.answer_with(500)
@@ -214,6 +222,7 @@ def test_an_edited_payload_is_posted_marked_and_warned_about(visitor: Visitor, r
     assert "Delivered again as" in visitor.text(f"/webhooks/{owed['id']}")
     told = bubble(visitor.page(CHAT), owed["message_id"])
     assert f"{where.rpartition('/')[2]} edited again, after {owed['id']}" in told
+    assert f"{where.rpartition('/')[2]} again, edited" in visitor.text("/webhooks")
     assert visitor.bench.get(f"/webhook-deliveries/{where.rpartition('/')[2]}")["edited"] is True
 
 
@@ -435,5 +444,26 @@ def test_a_button_far_back_leads_back_to_its_place(visitor: Visitor, receiver: R
     page = visitor.page(CHAT, at=message)
     assert f'<input type="hidden" name="at" value="{message[1:]}">' in page
     answer = visitor.post(f"/webhooks/{owed['id']}/redeliver", **{"from": "thread", "at": message[1:]})
-    assert answer.headers["location"] == f"{CHAT}?account={visitor.bench.account}&at={message[1:]}#{message}"
+    assert answer.headers["location"] == f"{CHAT}?account={visitor.bench.account}&at={message}#{message}"
     receiver.wait_for(2)
+
+
+@pytest.mark.parametrize("place", ["before", "at"])
+def test_a_handset_that_is_changed_far_back_leads_back_to_its_place(visitor: Visitor, place: str) -> None:
+    message = visitor.bench.sent()
+    number = message[1:]
+    for form in ({"label": "Ada", "telco": "glo"}, {"state": "off"}):
+        answer = visitor.post(f"{CHAT}/handset", **form, **{"from": "thread", place: number})
+        back = f"{CHAT}?account={visitor.bench.account}&{place}={message if place == 'at' else number}"
+        assert answer.headers["location"] == back
+        page = visitor.page(CHAT, **{place: message if place == "at" else number})
+        assert page.count(f'<input type="hidden" name="{place}" value="{number}">') >= 2
+
+
+def test_a_label_that_is_too_long_leaves_the_page_alive_and_the_telco_chosen(visitor: Visitor) -> None:
+    page = visitor.post(f"{CHAT}/handset", label="L" * 81, telco="glo").text
+    assert "At most 80 are accepted" in page
+    assert "<option selected>glo</option>" in page
+    here = re.search(r'data-here="([^"]*)"', page)
+    assert here is not None
+    assert html.unescape(here[1]) == f"{CHAT}?account={visitor.bench.account}"

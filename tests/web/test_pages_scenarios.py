@@ -132,7 +132,7 @@ def test_a_misfit_is_shown_with_what_was_wanted_and_what_came(visitor: Visitor) 
     message = visitor.bench.sent(message="Good morning")
     page = visitor.page("/scenarios/cinema")
     assert "fitted nothing; the closest was step 1 text : wanted “ *cinema?* ”, found “ Good morning ”" in read(page)
-    assert f"/c/48974/{ADA}?account={visitor.bench.account}#m{message[1:]}" in page
+    assert f"/c/48974/{ADA}?account={visitor.bench.account}&amp;at={message}#{message}" in page
 
 
 def test_of_many_misfits_the_newest_are_shown(visitor: Visitor) -> None:

@@ -3,11 +3,13 @@
 import html
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
 
-from tests.conftest import Bench, Receiver
+from sandbox import config, server
+from tests.conftest import Bench, Receiver, Running
 from tests.web.browsing import ADA, HOSTILE, Visitor, read
 
 
@@ -87,6 +89,11 @@ def test_what_is_wrong_with_a_fault_stands_beside_the_field(
     assert visitor.bench.get("/faults")["faults"] == []
 
 
+def test_a_page_that_complains_opens_at_the_field(visitor: Visitor) -> None:
+    page = visitor.post("/settings/faults", **{**FAULT, "times": "none"}).text
+    assert re.search(r'<input id="times"[^>]* aria-describedby="times-complaint" autofocus>', page)
+
+
 def test_what_was_typed_stays_in_the_form(visitor: Visitor) -> None:
     page = visitor.post("/settings/faults", **{**FAULT, "on": "webhook", "status": HOSTILE, "times": ""}).text
     assert '<option value="webhook" selected>' in page
@@ -136,6 +143,10 @@ def test_the_clock_advances_to_the_next_timer_and_no_further_when_asked_twice(
 @pytest.mark.parametrize("until", ["x", "-1", "99999999999999999"])
 def test_a_moment_that_no_button_names_is_refused(alone: Visitor, until: str) -> None:
     assert "until has to be a whole number" in alone.told("/settings/clock", until=until)
+
+
+def test_how_far_the_clock_can_be_moved_is_said_in_figures(alone: Visitor) -> None:
+    assert "a number of seconds from 0 to 31622400." in alone.told("/settings/clock", action="advance", seconds="soon")
 
 
 def test_what_is_due_of_a_run_leads_to_it(alone: Visitor) -> None:
@@ -244,3 +255,47 @@ def test_a_form_of_another_origin_asks_the_doctor_nothing(visitor: Visitor, rece
     )
     assert answer.status_code == 403
     assert receiver.received == []
+
+
+# Where a value was set ---------------------------------------------------------------------------------------------
+
+
+def rows(visitor: Visitor) -> dict[str, str]:
+    """What the page says of each setting, by its name."""
+    found = re.findall(r"<tr[^>]*><th scope=\"row\"><code>(\w+)</code></th>(.*?)</tr>", visitor.page("/settings"), re.S)
+    return {name: read(row) for name, row in found}
+
+
+def holds(row: str, *wanted: str) -> bool:
+    return all(each in row for each in wanted)
+
+
+def test_every_setting_says_where_it_was_set(tmp_path: Path) -> None:
+    (tmp_path / "ninebits-sandbox.toml").write_text('max_text = 700\n[[accounts]]\nname = "default"\nstrict = false\n')
+    written = config.load(
+        flags={"port": "0", "db": ":memory:"},
+        environ={"NINEBITS_SANDBOX_MAX_MESSAGES": "500", "NINEBITS_SANDBOX_TOKEN": "a-token-that-is-long"},
+        cwd=tmp_path,
+    )
+    with server.in_thread(written.settings, origin=written.origin) as (address, house):
+        bench = Bench(sandbox=Running(address=address, house=house), account="default", token="a-token-that-is-long")
+        visitor = Visitor(bench=bench)
+        bench.patch_account(client_url="http://127.0.0.1:9/sms")
+        shown = rows(visitor)
+        assert holds(shown["db"], ":memory:", "flag --db")
+        assert holds(shown["max_text"], "700", "file ninebits-sandbox.toml")
+        assert holds(shown["max_messages"], "500", "environment NINEBITS_SANDBOX_MAX_MESSAGES")
+        assert holds(shown["host"], "127.0.0.1", "default")
+        assert holds(shown["strict"], "false", "file ninebits-sandbox.toml")
+        assert holds(shown["token"], "a-to…", "environment NINEBITS_SANDBOX_TOKEN")
+        assert holds(shown["client_url"], "http://127.0.0.1:9/sms", "set while running")
+        assert holds(shown["order"], "free", "default")
+        assert "in full where it was set: environment NINEBITS_SANDBOX_TOKEN" in visitor.text("/")
+
+
+def test_an_account_made_while_running_and_settings_of_a_program_say_so(visitor: Visitor) -> None:
+    shown = rows(visitor)
+    assert holds(shown["token"], "set while running")
+    assert holds(shown["strict"], "true", "default")
+    assert holds(shown["clock"], "virtual", "the program that started it")
+    assert "as it was given when the account was made" in visitor.text("/")

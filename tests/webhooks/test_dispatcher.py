@@ -646,6 +646,19 @@ async def test_an_attempt_under_way_goes_on_when_it_is_cancelled_and_is_recorded
 
 
 @in_loop
+async def test_an_attempt_by_hand_that_waits_for_room_is_not_made_when_it_is_cancelled() -> None:
+    async with receiving(HANG, answer(500)) as receiver, playing(receiver, per_host=1) as play:
+        seq = await play.owe()
+        await play.owe(msisdn=BEN, wait=False)
+        await receiver.until(2)  # and the one place there is at that host is taken
+        await play.house.control.attempt(seq, wait_s=None)
+        await play.house.control.cancel(seq)
+        receiver.release()
+        await play.house.scheduler.settled()
+        assert (await play.state(seq), len(receiver.got)) == (DeliveryState.CANCELLED, 2)
+
+
+@in_loop
 async def test_what_has_ended_is_not_cancelled() -> None:
     async with receiving() as receiver, playing(receiver) as play:
         with pytest.raises(Conflict, match="ended already"):

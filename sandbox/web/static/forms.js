@@ -1,4 +1,5 @@
-// Sends forms marked data-quiet without leaving the page, sends a text with Enter, and follows a choice of account.
+// Sends forms marked data-quiet and stays on the page, sends a text with Enter, follows a choice of account.
+import { leave } from "./keys.js";
 import { apply, parse, say } from "./live.js";
 
 export function takeOverForms() {
@@ -9,8 +10,8 @@ export function takeOverForms() {
 }
 
 function onKey(event) {
-  const text = event.target.closest?.("#text");
-  if (!text || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  const text = event.target;
+  if (text.id !== "text" || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   if (text.value) text.form.requestSubmit();
 }
@@ -42,6 +43,7 @@ function settle(form, sent, answer, page) {
   const isHere = !answer.redirected || answer.url === location.href.split("#")[0];
   if (!isHere || !page.querySelector("[data-live]")) return location.assign(answer.url);
   apply(page);
+  if (answer.ok) leave(form);
   const text = form.elements[form.dataset.clears];
   if (!answer.ok || !text || sent.has("quick")) return;
   const was = sent.get(text.name).replaceAll("\r", "");

@@ -29,7 +29,7 @@ function onKey(event) {
   event.preventDefault();
 }
 
-function leave(target) {
+export function leave(target) {
   const sheet = target.closest("details[open]:is(.edit, .confirm)");
   if (!sheet) return target.blur();
   sheet.open = false;
