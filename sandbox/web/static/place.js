@@ -2,6 +2,7 @@
 
 const get = (id) => document.getElementById(id);
 const topOf = (it) => it.getBoundingClientRect().top;
+let kept, keptAt;
 
 /** Remembers the place; calling what it returns goes back there. */
 export function holdPlace(fresh) {
@@ -13,7 +14,9 @@ function holdLog(log, next) {
   if (!next || log.scrollTop > -8) return () => log && (log.scrollTop = 0); // scrolled from its end: 0 is the newest
   const rows = [...log.querySelectorAll("ol > *")];
   const at = rows.find((row) => row.getBoundingClientRect().bottom > topOf(log));
-  const top = topOf(at);
+  let top = topOf(at);
+  if (at === kept && Math.abs(top - keptAt) < 2) top = keptAt; // no roundings add up
+  [kept, keptAt] = [at, top];
   // What is too old for the page now stays while somebody reads up there.
   const ids = new Set([...next.children].map((row) => row.id));
   const first = rows.findIndex((row) => row.id !== "older" && ids.has(row.id));
