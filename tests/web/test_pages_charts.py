@@ -1,6 +1,7 @@
 """The lists of requests and webhooks over real HTTP: charts, filters, searches, and what to do in a row."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +15,12 @@ BACKWARDS = "\u202e"
 @pytest.fixture
 def visitor(bench: Bench) -> Visitor:
     return Visitor(bench=bench)
+
+
+@pytest.fixture
+def alone(start_sandbox: Callable[[], Bench]) -> Visitor:
+    """On a sandbox of its own: calls whose token no account owns are shown to all."""
+    return Visitor(bench=start_sandbox())
 
 
 @pytest.fixture
@@ -51,23 +58,23 @@ def texts(visitor: Visitor, *said: str) -> list[str]:
 # Charts ------------------------------------------------------------------------------------------------------------
 
 
-def test_calls_are_a_chart_from_the_third_one_on(visitor: Visitor) -> None:
-    assert "chart-calls" not in visitor.page("/requests")
-    visitor.bench.sent()
-    visitor.bench.submit(to="nobody")
-    assert "A chart begins with the third call." in read(figure(visitor.page("/requests"), "chart-calls"))
-    visitor.bench.sent()
-    chart = figure(visitor.page("/requests"), "chart-calls")
+def test_calls_are_a_chart_from_the_third_one_on(alone: Visitor) -> None:
+    assert "chart-calls" not in alone.page("/requests")
+    alone.bench.sent()
+    alone.bench.submit(to="nobody")
+    assert "A chart begins with the third call." in read(figure(alone.page("/requests"), "chart-calls"))
+    alone.bench.sent()
+    chart = figure(alone.page("/requests"), "chart-calls")
     assert 'role="img" aria-labelledby="chart-calls-title chart-calls-said"' in chart
     assert '<desc id="chart-calls-said">3 calls in the last 30 seconds: 2 accepted, 1 refused.' in chart
     assert read(chart).startswith("Calls last 30 seconds, 1 bar = 1 s")
 
 
-def test_a_chart_has_its_numbers_as_a_table(visitor: Visitor) -> None:
+def test_a_chart_has_its_numbers_as_a_table(alone: Visitor) -> None:
     for _ in range(3):
-        visitor.bench.sent()
+        alone.bench.sent()
     assert re.search(
-        r"As a table From Accepted Refused \d\d:\d\d:\d\d 3 0$", read(figure(visitor.page("/requests"), "chart-calls"))
+        r"As a table From Accepted Refused \d\d:\d\d:\d\d 3 0$", read(figure(alone.page("/requests"), "chart-calls"))
     )
 
 
@@ -92,11 +99,11 @@ def test_attempts_that_nobody_answered_say_nothing_about_answer_times(visitor: V
     assert "A chart begins with the third answer." in figure(page, "chart-times")
 
 
-def test_a_chart_says_that_it_shows_the_newest_only(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chart_says_that_it_shows_the_newest_only(alone: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newest, "POINTS", 4)
     for _ in range(5):
-        visitor.bench.sent()
-    chart = figure(visitor.page("/requests"), "chart-calls")
+        alone.bench.sent()
+    chart = figure(alone.page("/requests"), "chart-calls")
     assert "; the newest 4" in chart
     assert "4 calls in the" in chart
 
@@ -164,10 +171,10 @@ def test_a_search_that_looked_at_the_newest_only_says_so_and_goes_on(
     assert rows(visitor.page("/requests", q="needle", verdict="accepted", before=older[1])) == [first]
 
 
-def test_calls_whose_token_no_account_owns_have_a_list_of_their_own(visitor: Visitor) -> None:
-    visitor.bench.sent()
-    visitor.bench.sandbox.request("POST", "/ng/v1/sendsms", headers={"Authorization": "Bearer stranger"}, json={})
-    page = visitor.page("/requests", verdict="unowned")
+def test_calls_whose_token_no_account_owns_have_a_list_of_their_own(alone: Visitor) -> None:
+    alone.bench.sent()
+    alone.bench.sandbox.request("POST", "/ng/v1/sendsms", headers={"Authorization": "Bearer stranger"}, json={})
+    page = alone.page("/requests", verdict="unowned")
     assert 'aria-current="true">Unknown token</a>' in page
     assert rows(page)
     assert all(
@@ -175,13 +182,12 @@ def test_calls_whose_token_no_account_owns_have_a_list_of_their_own(visitor: Vis
     )
 
 
-def test_an_empty_list_of_requests_teaches_the_first_call(start_sandbox: object) -> None:
-    visitor = Visitor(bench=start_sandbox())  # type: ignore[operator]
-    text = visitor.text("/requests")
-    assert f"POST {visitor.bench.sandbox.url}/ng/v1/sendsms" in text
-    assert f"curl {visitor.bench.sandbox.url}/ng/v1/sendsms" in text
-    assert "No call was refused." in visitor.text("/requests", verdict="refused")
-    assert "Every call had the token of an account." in visitor.text("/requests", verdict="unowned")
+def test_an_empty_list_of_requests_teaches_the_first_call(alone: Visitor) -> None:
+    text = alone.text("/requests")
+    assert f"POST {alone.bench.sandbox.url}/ng/v1/sendsms" in text
+    assert f"curl {alone.bench.sandbox.url}/ng/v1/sendsms" in text
+    assert "No call was refused." in alone.text("/requests", verdict="refused")
+    assert "Every call had the token of an account." in alone.text("/requests", verdict="unowned")
 
 
 # Webhooks ----------------------------------------------------------------------------------------------------------
