@@ -124,11 +124,13 @@ def ask(place: Place, name: str, mode: GenerationMode, *, examples: int, derando
         each()
 
 
+@pytest.mark.proof("T7")
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_answer_to_what_fits_is_a_documented_one(place: Place, name: str) -> None:
     ask(place, name, GenerationMode.POSITIVE, examples=20, derandomize=True)
 
 
+@pytest.mark.proof("T7")
 @pytest.mark.parametrize("name", [each for each in OPERATIONS if takes_anything(each)])
 def test_an_answer_to_what_does_not_fit_is_a_documented_one(place: Place, name: str) -> None:
     ask(place, name, GenerationMode.NEGATIVE, examples=20, derandomize=True)
