@@ -21,6 +21,7 @@ def proxy(port: int, *, strips: bool) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = 5  # browsers open connections that they then never use, and closing would wait for these
 
         def _pass_on(self) -> None:
             self.close_connection = True
