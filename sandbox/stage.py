@@ -27,7 +27,7 @@ from sandbox.model import (
     Timer,
     TimerKind,
 )
-from sandbox.scenario import engine, library
+from sandbox.scenario import catalogue, engine
 from sandbox.scenario.steps import (
     ChangeHandset,
     Cursor,
@@ -160,7 +160,7 @@ class Stage:
     def _remove(self, account: str, name: str, tx: Tx) -> None:
         if scenarios.remove(tx, account, name):
             journal.record(tx, News.SCENARIO_CHANGED, at_ms=self._clock.now_ms(), account=account)
-        elif name in library.built_in():
+        elif name in catalogue.built_in():
             raise Conflict(f"{name} is built in and cannot be removed. Write one of your own under that name instead.")
         else:
             raise NotFound(f"There is no scenario {quote(name)}.")
@@ -529,7 +529,7 @@ def _source_of(account: str, name: str, db: Queries) -> str:
     own = scenarios.get_own(db, account, name)
     if own is not None:
         return own.source
-    built_in = library.built_in()
+    built_in = catalogue.built_in()
     if name in built_in:
         return built_in[name]
     known = [*(each.name for each in scenarios.own(db, account)), *built_in]

@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "scenario.shapes",
         "scenario.grammar",
         "scenario.script",
-        "scenario.library",
+        "scenario.catalogue",
         "scenario.engine",
         "scenario.record",
     ),

@@ -18,7 +18,7 @@ import pytest
 from sandbox import matching
 from sandbox.errors import SandboxError
 from sandbox.model import DeliveryState
-from sandbox.scenario import asking, grammar, library, script, shapes
+from sandbox.scenario import asking, catalogue, grammar, script, shapes
 from sandbox.scenario.steps import Scenario
 from sandbox.web import openapi
 from sandbox.web.operations import V1
@@ -197,7 +197,7 @@ def test_the_commands_of_the_scenario_page_work(terminal: Terminal) -> None:
 
 
 def test_the_table_of_shipped_scenarios_is_made_of_their_descriptions() -> None:
-    found = {name: script.read(source) for name, source in library.built_in().items()}
+    found = {name: script.read(source) for name, source in catalogue.built_in().items()}
     wanted = [f"| `{name}` | {each.description} |" for name, each in found.items() if isinstance(each, Scenario)]
     table = page(SCENARIOS)[page(SCENARIOS).index("## Shipped scenarios") :]
     assert [line for line in table.splitlines() if line.startswith("| `")] == wanted

@@ -293,7 +293,7 @@ def test_whatever_is_accepted_compiles_in_little_memory_and_time() -> None:
     assert int(ended.stdout) > 200
 
 
-def test_the_library_for_patterns_is_imported_with_the_first_pattern() -> None:
+def test_the_catalogue_for_patterns_is_imported_with_the_first_pattern() -> None:
     script = (
         "import sys; from sandbox.matching import *; "
         "nearest(Match(text='*'), []); check(Match(text='a*')); "

@@ -12,7 +12,7 @@ from sandbox import hosting, testing
 from sandbox.demo import survey
 from sandbox.model import FaultOn
 from sandbox.scenario import script
-from sandbox.scenario.library import built_in
+from sandbox.scenario.catalogue import built_in
 from sandbox.scenario.steps import Expect, MakeFault, Scenario, Send
 from sandbox.testing import Handset, Sandbox
 from tests.conftest import PATIENCE_S, Bench

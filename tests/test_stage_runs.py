@@ -13,7 +13,7 @@ from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.events import News
 from sandbox.gateway import Call
 from sandbox.model import HandsetState, Msisdn, RunState
-from sandbox.scenario import library
+from sandbox.scenario import catalogue
 from sandbox.store import faults, messages, scenarios
 from sandbox.store.database import Tx
 from tests.conftest import Receiver
@@ -39,7 +39,7 @@ async def test_a_scenario_is_started_by_its_name(receiver: Receiver) -> None:
         )
 
 
-@pytest.mark.parametrize("name", library.built_in())
+@pytest.mark.parametrize("name", catalogue.built_in())
 @in_loop
 async def test_every_built_in_scenario_can_be_started(receiver: Receiver, name: str) -> None:
     async with theatre(receiver) as play:
@@ -59,7 +59,7 @@ async def test_a_scenario_of_ones_own_goes_before_the_built_in_one_of_its_name(r
 
 
 def len_of(name: str) -> int:
-    return library.built_in()[name].count("\n  - ")
+    return catalogue.built_in()[name].count("\n  - ")
 
 
 @in_loop

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from sandbox.contract.problems import quote
 from sandbox.errors import NotFound
 from sandbox.model import RunState
-from sandbox.scenario import library
+from sandbox.scenario import catalogue
 from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios
 from sandbox.store.database import Queries
@@ -59,7 +59,7 @@ def _listed(name: str, source: str, *, own: bool) -> Shape:
 def _known(account: str, db: Queries) -> dict[str, tuple[str, bool]]:
     """Name -> source, and whether it is the account's own; an own one stands in place of a built-in one."""
     own = {each.name: (each.source, True) for each in scenarios.own(db, account)}
-    return dict(sorted(({name: (source, False) for name, source in library.built_in().items()} | own).items()))
+    return dict(sorted(({name: (source, False) for name, source in catalogue.built_in().items()} | own).items()))
 
 
 @operation(

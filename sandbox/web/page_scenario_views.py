@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from sandbox.model import Message, Msisdn, RunState, Timer, TimerKind
-from sandbox.scenario import library
+from sandbox.scenario import catalogue
 from sandbox.scenario.steps import Scenario, Send, Step
 from sandbox.store import messages, outbox, scenarios
 from sandbox.store.database import Queries
@@ -41,7 +41,7 @@ def read(source: str) -> "Scenario | tuple[Complaint, ...]":
 
 def known(db: Queries, account: str) -> Mapping[str, tuple[str, bool]]:
     """Name -> source, and whether it is the account's own; an own one stands in place of a built-in one."""
-    built_in = {name: (source, False) for name, source in library.built_in().items()}
+    built_in = {name: (source, False) for name, source in catalogue.built_in().items()}
     return built_in | {each.name: (each.source, True) for each in scenarios.own(db, account)}
 
 
@@ -66,7 +66,7 @@ def listed(sources: Mapping[str, tuple[str, bool]], running: Sequence[Run]) -> S
         Listed(
             name=name,
             own=own,
-            replaces=own and name in library.built_in(),
+            replaces=own and name in catalogue.built_in(),
             scenario=found if isinstance(found := read(source), Scenario) else None,
             running=counts[name],
         )
@@ -180,7 +180,7 @@ def shown(name: str, rows: Rows) -> Shown:
     return Shown(
         name=name,
         own=rows.own,
-        replaces=rows.own and name in library.built_in(),
+        replaces=rows.own and name in catalogue.built_in(),
         source=rows.source,
         lines=lines[:LINES],
         more_lines=max(0, len(lines) - LINES),

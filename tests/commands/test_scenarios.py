@@ -13,7 +13,7 @@ import pytest
 
 from sandbox import hosting
 from sandbox.demo import survey
-from sandbox.scenario import library
+from sandbox.scenario import catalogue
 from tests.commands.shell import NUMBER, Shell
 from tests.conftest import PATIENCE_S, Bench, Receiver
 
@@ -123,7 +123,7 @@ def test_check_needs_no_sandbox(run: Shell, write: Callable[[str, str], str]) ->
 def test_built_in_scenarios_are_listed_beside_the_accounts_own(run: Shell, routed: Bench) -> None:
     routed.call("PUT", "/scenarios/never", {"source": NEVER})
     rows = {line.split()[0]: re.split("  +", line) for line in run.good("scenario", "list").splitlines()}
-    assert set(rows) == {*library.built_in(), "never"}
+    assert set(rows) == {*catalogue.built_in(), "never"}
     assert rows["never"] == ["never", "own", "1 step"]
     assert rows["happy-survey"][1:3] == ["built-in", "9 steps"]
 

@@ -12,7 +12,7 @@ from jsonschema_rs import Draft202012Validator
 from sandbox.contract.numbers import TELCOS
 from sandbox.matching import Match, check, exactly, to_mapping
 from sandbox.model import Drop, Encoding, FaultEffect, FaultOn, HandsetState, Msisdn, MsisdnFormat, Shortcode
-from sandbox.scenario.library import built_in
+from sandbox.scenario.catalogue import built_in
 from sandbox.scenario.script import SCHEMA, read, write
 from sandbox.scenario.steps import (
     START,

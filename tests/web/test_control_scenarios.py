@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.scenario import library
+from sandbox.scenario import catalogue
 from tests.web.asking import NUMBER, advance, invalid, problem, walk
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def put(bench: "Bench", source: str, name: str = "cinema", *, status: int = 201)
 def test_every_built_in_scenario_is_listed_and_shown(bench: "Bench") -> None:
     listed = bench.get("/scenarios")
     assert listed["next"] is None
-    assert [each["id"] for each in listed["scenarios"]] == sorted(library.built_in())
+    assert [each["id"] for each in listed["scenarios"]] == sorted(catalogue.built_in())
     for each in listed["scenarios"]:
         assert each["origin"] == "built-in"
         assert each["description"]
         assert each["steps"] + each["rules"] > 0
-        assert bench.get(f"/scenarios/{each['name']}") == {**each, "source": library.built_in()[each["name"]]}
+        assert bench.get(f"/scenarios/{each['name']}") == {**each, "source": catalogue.built_in()[each["name"]]}
 
 
 def test_a_scenario_of_ones_own_is_written_and_written_anew(bench: "Bench") -> None:
@@ -69,7 +69,7 @@ def test_a_scenario_of_ones_own_stands_in_place_of_a_built_in_one_until_it_is_re
     source = SURVEY.replace("scenario: cinema", "scenario: happy-survey")
     put(bench, source, "happy-survey")
     assert bench.get("/scenarios/happy-survey")["source"] == source
-    assert len(bench.get("/scenarios")["scenarios"]) == len(library.built_in())
+    assert len(bench.get("/scenarios")["scenarios"]) == len(catalogue.built_in())
     assert bench.call("DELETE", "/scenarios/happy-survey").status_code == 204
     assert bench.get("/scenarios/happy-survey")["origin"] == "built-in"
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sandbox.scenario import library
+from sandbox.scenario import catalogue
 from tests.conftest import Bench
 from tests.web.browsing import ADA, BEN, HOSTILE, Visitor, read, turn, typed_in
 
@@ -51,7 +51,7 @@ def test_every_page_leads_to_the_scenarios(visitor: Visitor) -> None:
 
 def test_the_list_says_what_the_built_in_ones_are_for(visitor: Visitor) -> None:
     page = visitor.text("/scenarios")
-    for name in library.built_in():
+    for name in catalogue.built_in():
         assert name in page
     assert "still know the session when the answer comes two hours later? 3 steps" in page
 
@@ -70,7 +70,7 @@ def test_own_scenarios_stand_first_and_say_that_they_run(visitor: Visitor) -> No
 
 
 def test_a_source_is_shown_line_by_line_as_it_is(visitor: Visitor) -> None:
-    source = library.built_in()["happy-survey"]
+    source = catalogue.built_in()["happy-survey"]
     found = re.search(r'<pre class="lines"[^>]*>(.*?)</pre>', visitor.page("/scenarios/happy-survey"), re.DOTALL)
     assert found is not None
     assert html.unescape(re.sub("<[^>]+>", "", found[1])) == source
@@ -236,11 +236,11 @@ def test_the_editor_begins_with_an_example_that_can_be_saved(visitor: Visitor) -
     assert save(visitor, typed_in(visitor.page("/scenarios/_edit"), "source")) == "/scenarios/my-scenario"
 
 
-@pytest.mark.parametrize("name", library.built_in())
+@pytest.mark.parametrize("name", catalogue.built_in())
 def test_a_copy_of_a_built_in_one_can_be_saved_under_a_name_of_its_own(visitor: Visitor, name: str) -> None:
     source = typed_in(visitor.page("/scenarios/_edit", copy=name), "source")
     assert save(visitor, source) == f"/scenarios/my-{name}"
-    assert source == library.built_in()[name].replace(f"\nscenario: {name}\n", f"\nscenario: my-{name}\n")
+    assert source == catalogue.built_in()[name].replace(f"\nscenario: {name}\n", f"\nscenario: my-{name}\n")
 
 
 def test_a_second_copy_gets_another_name(visitor: Visitor) -> None:

@@ -27,7 +27,7 @@ from sandbox.model import (
     Shortcode,
 )
 from sandbox.scenario import engine, script
-from sandbox.scenario.library import built_in
+from sandbox.scenario.catalogue import built_in
 from sandbox.scenario.steps import ChangeHandset, Cursor, Later, MakeFault, Reaction, Scenario, Text, Window
 
 NAMES = (
@@ -339,11 +339,11 @@ MISTAKES = {
 }
 
 
-def test_the_library_holds_what_is_promised() -> None:
+def test_the_catalogue_holds_what_is_promised() -> None:
     assert tuple(built_in()) == NAMES == tuple(MISTAKES)
 
 
-def test_the_library_is_read_once_and_cannot_be_changed() -> None:
+def test_the_catalogue_is_read_once_and_cannot_be_changed() -> None:
     assert built_in() is built_in()
     with pytest.raises(TypeError):
         built_in()["mine"] = "scenario: mine"  # type: ignore[index]
