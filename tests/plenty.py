@@ -6,10 +6,13 @@ sandbox bears a long record. Nothing here is posted anywhere.
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from sandbox.clock import to_iso
 from sandbox.contract import payloads
@@ -35,7 +38,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.store import accounts, journal, messages, outbox
+from sandbox.store import accounts, database, journal, messages, outbox
 from sandbox.store.database import Database, Tx
 from sandbox.webhooks.dispatcher import lane_of
 
@@ -372,3 +375,25 @@ def _attempt(tx: Tx, message: Message, number: int, offset_ms: int, code: int | 
         subject=seq,
         msisdn=message.msisdn,
     )
+
+
+_GRANULE = 5  # steps of SQLite's machine between two counts
+
+
+class Steps:
+    """Counts what SQLite does on every connection that is made while it is in place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        connect = database._connect
+
+        def counting(path: str) -> sqlite3.Connection:
+            connection = connect(path)
+            connection.set_progress_handler(self._step, _GRANULE)
+            return connection
+
+        monkeypatch.setattr(database, "_connect", counting)
+
+    def _step(self) -> int:
+        self.count += _GRANULE
+        return 0

@@ -16,11 +16,11 @@ import pytest
 
 from sandbox import waiting
 from sandbox.clock import Clock
-from sandbox.store import database, messages, newest
+from sandbox.store import messages, newest
 from sandbox.web import control_messages
 from tests.conftest import Bench
 from tests.faulty import first_of
-from tests.plenty import SHORTCODE, TALKER, Plenty, fill
+from tests.plenty import SHORTCODE, TALKER, Plenty, Steps, fill
 
 FEW = 1_000
 BOUND = 300  # rows that one call goes through here, so that it is reached with few as well
@@ -31,7 +31,6 @@ BOUNDS = (
     (newest, "_OPEN_COUNTED"),
 )
 GROWTH = 1.5  # of steps and of times, from few messages to many
-GRANULE = 5  # steps between two counts
 SLACK = 500  # steps: a few more levels in a tree
 TIMED = 9
 
@@ -84,23 +83,8 @@ CALLS: Mapping[str, Call] = {
 }
 
 
-class Steps:
-    """Counts what SQLite does on every connection that is made while it is in place."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        connect = database._connect
-
-        def counting(path: str) -> sqlite3.Connection:
-            connection = connect(path)
-            connection.set_progress_handler(self._step, GRANULE)
-            return connection
-
-        monkeypatch.setattr(database, "_connect", counting)
-
-    def _step(self) -> int:
-        self.count += GRANULE
-        return 0
+class StepsOfCalls(Steps):
+    """The steps that calls of the control API take."""
 
     def of(self, bench: Bench, call: Call, there: Plenty) -> int:
         """The fewest steps that a call took of three: now and then one trims or takes what is due."""
@@ -131,7 +115,7 @@ def test_no_call_takes_longer_for_all_that_is_recorded(
 ) -> None:
     for module, bound in BOUNDS:
         monkeypatch.setattr(module, bound, BOUND)
-    steps = Steps(monkeypatch)
+    steps = StepsOfCalls(monkeypatch)
     many = sized(50_000, 1_000_000)
     work: dict[int, dict[str, int]] = {}
     took_ms: dict[int, dict[str, float]] = {}

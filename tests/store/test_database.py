@@ -24,6 +24,7 @@ import sandbox
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, SandboxError, StorageError, StorageFull
 from sandbox.events import Entry, News
 from sandbox.store.database import APPLICATION_ID, GROUP, SCHEMA_VERSION, Database, Due, Queries, Tx
+from tests.store.conftest import opened
 
 P = ParamSpec("P")
 
@@ -36,29 +37,6 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
 
     return run
-
-
-@asynccontextmanager
-async def opened(
-    path: Path | str, *, committed: Callable[[list[Entry], list[Due]], None] | None = None
-) -> AsyncIterator[Database]:
-    database = Database(str(path), committed=committed)
-    database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sandbox.db"
-
-
-@pytest.fixture(params=["file", "memory"])
-def either(request: pytest.FixtureRequest, path: Path) -> Path | str:
-    """A database file, and memory: what must hold for both."""
-    return path if request.param == "file" else ":memory:"
 
 
 def make_notes(tx: Tx) -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from sandbox.contract.text import measure
 from sandbox.events import News
 from sandbox.model import Msisdn, Shortcode
 from sandbox.store import journal, messages
-from sandbox.store.database import MOST_FOLLOWING, Database, Queries, Tx
+from sandbox.store.database import MOST_FOLLOWING, Queries, Tx
+from tests.store.conftest import opened
 
 SMS = SendSms(Shortcode("48974"), Msisdn("2348020000000"), "Hello", "s1", "2024-01-02T23:50:37.000000Z", None, {}, ())
 
@@ -29,26 +29,6 @@ def accept(tx: Tx, msisdn: str = "2348020000000", session: str = "s1") -> int:
 
 def unread(db: Queries) -> dict[str, int]:
     return dict(db.execute("SELECT msisdn, unread FROM conversations").fetchall())
-
-
-@asynccontextmanager
-async def opened(path: Path | str) -> AsyncIterator[Database]:
-    database = Database(str(path))
-    database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sandbox.db"
-
-
-@pytest.fixture(params=["file", "memory"])
-def either(request: pytest.FixtureRequest, path: Path) -> Path | str:
-    return path if request.param == "file" else ":memory:"
 
 
 def leave_behind(path: Path, copy: Path) -> None:

@@ -1,6 +1,5 @@
 """What a page may cost however much there is: the bytes that it sends, and the rows that it reads."""
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,33 +7,13 @@ from pathlib import Path
 import pytest
 
 from sandbox.clock import Clock
-from sandbox.store import database, newest
+from sandbox.store import newest
 from tests.conftest import Running
-from tests.plenty import SCENARIO, Plenty, fill, pages
+from tests.plenty import SCENARIO, Plenty, Steps, fill, pages
 
 MOST_BYTES = 100_000
-GRANULE = 20  # steps of SQLite's machine between two counts
 SLACK = 6_000  # steps by which a page may differ; one that reads every row differs by 25,000 and more
 PER_CONVERSATION = 15  # steps for which a search for a number looks at each of them, in an index that holds it
-
-
-class Steps:
-    """Counts what SQLite does on every connection that is made while it is in place."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        connect = database._connect
-
-        def counting(path: str) -> sqlite3.Connection:
-            connection = connect(path)
-            connection.set_progress_handler(self._step, GRANULE)
-            return connection
-
-        monkeypatch.setattr(database, "_connect", counting)
-
-    def _step(self) -> int:
-        self.count += GRANULE
-        return 0
 
 
 @pytest.mark.proof("T11")
