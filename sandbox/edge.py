@@ -121,6 +121,32 @@ class _Flow(FlowControl):
         self.pause_reading()
 
 
+class _Answer(Transport):
+    """What uvicorn takes for the transport of one answer: it keeps the head back until the body begins, as ASGI has it,
+    so that most answers are one packet, and one call of the system."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None  # b"" once it is written
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._head:
+            self._transport.write(self._head + data)
+            self._head = b""
+        elif self._head is None and bytes(data[:13]) != b"HTTP/1.1 100 ":
+            self._head = bytes(data)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class Connection(HttpToolsProtocol):
     """One connection. Nothing is timed as requests go by: `look` compares what it sees with what it saw before."""
 
@@ -213,6 +239,8 @@ class Connection(HttpToolsProtocol):
             raise _Refused(429, f"{MOST_WAITING} requests wait on this connection. Read some answers first.")
         ahead = self.cycle
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":  # to which a head is the whole answer
+            self.cycle.transport = _Answer(self.transport)
         self.headers = []  # else trailers would become headers of the request (RFC 9110, section 6.5.1)
         if self.pipeline:
             if len(self.pipeline) == 1:

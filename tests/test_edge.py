@@ -5,6 +5,8 @@ import logging
 import select
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -88,6 +90,33 @@ def dribbling(sock: socket.socket, byte: bytes) -> Iterator[None]:
     while not select.select([sock], [], [], 0.02)[0]:
         sock.sendall(byte)
     yield
+
+
+def data_packets(sock: socket.socket) -> int:
+    """How many packets with data have come, as the system counts them."""
+    counted: int = struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 152)[0]
+    return counted
+
+
+# Answers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux counts the packets of a connection")
+@pytest.mark.parametrize("request_", [LIVEZ, GATEWAY + TOKEN + JSON + LENGTH + b"\r\n" + SMS, CONTROL + b"\r\n"])
+def test_head_and_body_of_an_answer_are_one_packet(watchful: "Running", request_: bytes) -> None:
+    with watchful.connect() as sock:
+        sock.sendall(request_)
+        assert read_reply(sock).body
+        assert data_packets(sock) == 1
+
+
+def test_the_answer_to_head_is_a_head_alone(watchful: "Running") -> None:
+    head = LIVEZ.replace(b"GET", b"HEAD").removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
+    with watchful.connect() as sock:
+        sock.sendall(head)
+        came = ends(sock)
+    assert came.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert came.endswith(b"\r\n\r\n")
 
 
 # Deadlines ---------------------------------------------------------------------------------------------------------
