@@ -38,7 +38,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.store import accounts, database, journal, messages, outbox
+from sandbox.store import accounts, file, journal, messages, outbox
 from sandbox.store.database import Database, Tx
 from sandbox.webhooks.dispatcher import lane_of
 
@@ -385,14 +385,14 @@ class Steps:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        connect = database._connect
+        connect = file.connect
 
         def counting(path: str) -> sqlite3.Connection:
             connection = connect(path)
             connection.set_progress_handler(self._step, _GRANULE)
             return connection
 
-        monkeypatch.setattr(database, "_connect", counting)
+        monkeypatch.setattr(file, "connect", counting)
 
     def _step(self) -> int:
         self.count += _GRANULE

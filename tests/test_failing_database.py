@@ -23,7 +23,7 @@ import requests
 
 from sandbox import scheduler
 from sandbox.errors import SandboxError, StorageError
-from sandbox.store import database
+from sandbox.store import database, file
 from sandbox.webhooks import dispatcher
 from tests.conftest import Bench, Receiver, Running
 from tests.faulty import eventually, first_of
@@ -288,15 +288,15 @@ def test_those_who_write_together_wait_once_for_another_program_that_holds_the_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
-    statements = database._connect
+    statements = file.connect
 
     def connect(path: str) -> sqlite3.Connection:
         connection = statements(path)
         connection.set_trace_callback(begun.append)
         return connection
 
-    monkeypatch.setattr(database, "BUSY_S", 0.05)
-    monkeypatch.setattr(database, "_connect", connect)
+    monkeypatch.setattr(file, "BUSY_S", 0.05)
+    monkeypatch.setattr(file, "connect", connect)
     path = tmp_path / "sandbox.db"
 
     async def play() -> list[object]:

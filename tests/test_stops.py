@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox.store.database import SCHEMA_VERSION, Database
+from sandbox.store.database import Database
+from sandbox.store.file import SCHEMA_VERSION
 from tests.commands.shell import INTERRUPTIBLE
 from tests.faulty import eventually
 from tests.processes import Server, receiving, serving, started

@@ -1,7 +1,7 @@
 """The one door to SQLite: `write(fn)` runs a function in a durable transaction, `read(fn)` in a read-only one.
 
-One thread owns the one write connection. Whatever is waiting when it comes round is committed together, and every
-caller still awaits the commit that holds its own rows: that is what makes durable fast. No SQL of the product lives
+One thread owns the one write connection. Whatever has gathered when it is free is committed together, and every caller
+still awaits the commit that holds its own rows: that is what makes durable fast. No SQL of the product lives
 here.
 """
 
@@ -13,31 +13,23 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sandbox.errors import AlreadyRunning, Damaged, NotOurs, StorageError, StorageFull
+from sandbox.errors import StorageError
 from sandbox.events import Entry
+from sandbox.store import file
+from sandbox.store.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
-APPLICATION_ID = 0x39626974  # "9bit": how a file says whose it is
-UPGRADES = (  # from each version of the schema to the next, beginning with that of version 1
-    "ALTER TABLE webhook_deliveries ADD COLUMN edited INTEGER NOT NULL DEFAULT 0;"
-    "CREATE INDEX webhook_deliveries_edited ON webhook_deliveries (message_seq) WHERE edited = 1;"
-    "CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (account, state, seq) "
-    "WHERE state IN ('rejected', 'exhausted', 'cancelled');"
-    "DROP INDEX conversations_by_age;"
-    "CREATE INDEX conversations_by_age ON conversations (account, last_seq, unread);",
-)
-SCHEMA_VERSION = 1 + len(UPGRADES)
 MOST_ROWS = 32  # rows in one statement
 MOST_FOLLOWING = 512  # rows that wait over commits
 GROUP = 256  # functions committed together at the most
+QUIET_TURNS = 2  # turns of the event loop that bring nothing new before what has gathered is committed
 READERS = 2  # threads that read; more would only fight for the interpreter
-BUSY_S = 5.0  # how long a statement waits for another program that holds the file
 
 
 class Queries(Protocol):
@@ -195,7 +187,10 @@ class Database:
         self.path = path
         self.in_memory = path == ":memory:"
         self.committed = committed
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._is_gathering = False  # `_gather` comes round
+        self._is_writing = False  # the writer has a group
+        self._groups: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._read_connections: list[sqlite3.Connection] = []
         self._lock: sqlite3.Connection | None = None
@@ -211,18 +206,20 @@ class Database:
         Raises NotOurs, Damaged, AlreadyRunning or StorageError, and in these cases has not changed the file.
         """
         if not self.in_memory:
-            _make_folder(Path(self.path))
-            self._lock = _lock(os.path.realpath(self.path))  # one lock for one file, by whatever name it is called
+            file.make_folder(Path(self.path))
+            self._lock = file.lock(os.path.realpath(self.path))  # one lock for one file, by whatever name it is called
         try:
             if not self.in_memory:
-                _check(self.path)
-            connection, last = _open(self.path)
+                file.check(self.path)
+            connection, last = file.open_writer(self.path)
         except BaseException:
             self._unlock()
             raise
         self._number = itertools.count(last + 1).__next__
         self._loop = asyncio.get_running_loop()
-        self._writer = threading.Thread(target=self._write_loop, args=(connection,), name="sandbox-writer", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write_loop, args=(self._loop, connection), name="sandbox-writer", daemon=True
+        )
         self._writer.start()
 
     async def close(self) -> None:
@@ -230,7 +227,9 @@ class Database:
         if self._writer is None:
             return
         writer, self._writer = self._writer, None  # whoever comes from here on is told, and does not wait for ever
-        self._jobs.put(None)
+        last, self._gathered = self._gathered, []
+        self._groups.put(last)
+        self._groups.put(None)
         await asyncio.get_running_loop().run_in_executor(None, writer.join)
         if self._readers is not None:
             self._readers.shutdown()
@@ -250,7 +249,8 @@ class Database:
         same commit fails, so it must have no effect but on the database. Raises StorageError, or StorageFull, when
         nothing was stored.
         """
-        value: T = await self._submit(_Job(fn, self._require_loop().create_future()))
+        loop = self._require_loop()
+        value: T = await self._submit(loop, _Job(fn, loop.create_future()))
         return value
 
     async def read(self, fn: Callable[[Queries], T]) -> T:
@@ -261,7 +261,7 @@ class Database:
                 await self.write(Tx.catch_up)
             self._require_loop()  # or nobody would answer: it may have been closed meanwhile
         if self.in_memory:  # there is one connection only, so its thread reads too
-            value: T = await self._submit(_Job(fn, loop.create_future(), reading=True))
+            value: T = await self._submit(loop, _Job(fn, loop.create_future(), reading=True))
             return value
         if self._readers is None:
             self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sandbox-reader")
@@ -272,9 +272,30 @@ class Database:
             raise StorageError("The database is not open.")
         return self._loop
 
-    def _submit(self, job: _Job) -> asyncio.Future[Any]:
-        self._jobs.put(job)
+    def _submit(self, loop: asyncio.AbstractEventLoop, job: _Job) -> asyncio.Future[Any]:
+        self._gathered.append(job)
+        if not (self._is_writing or self._is_gathering):
+            self._gather(loop, 0, QUIET_TURNS)
         return job.future
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int, quiet: int) -> None:
+        """Hand over to the writer once `quiet` turns of the event loop have brought nothing more than was `seen`.
+
+        Callers who were answered together come back within a few turns, and one commit for all of them costs little
+        more than one for the first; a caller who is alone waits for some microseconds.
+        """
+        count = len(self._gathered)
+        self._is_gathering = True
+        if count > seen:
+            quiet = QUIET_TURNS
+        if quiet and count < GROUP:
+            loop.call_soon(self._gather, loop, count, quiet - 1)
+            return
+        self._is_gathering = False
+        if count:
+            self._is_writing = True
+            group, self._gathered = self._gathered[:GROUP], self._gathered[GROUP:]
+            self._groups.put(group)
 
     def _read(self, fn: Callable[[Queries], T]) -> T:
         try:
@@ -286,7 +307,7 @@ class Database:
             finally:
                 _roll_back(connection)
         except sqlite3.Error as error:
-            raise _storage_error(error, self.path) from error
+            raise file.storage_error(error, self.path) from error
         except StopIteration as error:
             raise _carried(error) from error
 
@@ -294,7 +315,7 @@ class Database:
         """The connection of this thread, which reads only."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = _connect(self.path)
+            connection = file.connect(self.path)
             try:
                 connection.execute("PRAGMA query_only = 1")
             except BaseException:
@@ -304,31 +325,21 @@ class Database:
             self._read_connections.append(connection)
         return connection
 
-    def _write_loop(self, connection: sqlite3.Connection) -> None:
-        assert self._loop is not None
-        open_ = True
-        while open_:
-            job = self._jobs.get()
-            group: list[_Job] = []
-            while job is not None:
-                group.append(job)
-                if len(group) == GROUP:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            else:
-                open_ = False
-            if group:
-                done = self._run(connection, group)
-                try:
-                    self._loop.call_soon_threadsafe(self._announce, group, done)
-                except RuntimeError:  # the loop is gone, and with it everyone who waited
-                    open_ = False
+    def _write_loop(self, loop: asyncio.AbstractEventLoop, connection: sqlite3.Connection) -> None:
+        checkpoints = None if self.in_memory else Checkpoints(self.path)
+        while (group := self._groups.get()) is not None:
+            done = self._run(connection, group)
+            try:
+                loop.call_soon_threadsafe(self._announce, loop, group, done)
+            except RuntimeError:  # the loop is gone, and with it everyone who waited
+                break
+            if checkpoints is not None:
+                checkpoints.committed(connection)
         if self._following.count:
             with suppress(_Spoilt):  # the next start makes up for it
-                self._commit(connection, [_Job(Tx.catch_up, self._loop.create_future())])
+                self._commit(connection, [_Job(Tx.catch_up, loop.create_future())])
+        if checkpoints is not None:
+            checkpoints.close()
         connection.close()
 
     def _run(self, connection: sqlite3.Connection, group: list[_Job]) -> list[Tx]:
@@ -379,7 +390,7 @@ class Database:
         except BaseException as error:
             with suppress(sqlite3.Error):
                 _roll_back(connection)
-            reason = _storage_error(error, self.path) if isinstance(error, sqlite3.Error) else _carried(error)
+            reason = file.storage_error(error, self.path) if isinstance(error, sqlite3.Error) else _carried(error)
             raise _Spoilt(reason, begun=begun) from error
         self._following = tx.left()
         return tx
@@ -392,11 +403,11 @@ class Database:
             finally:
                 connection.execute("PRAGMA query_only = 0")
         except sqlite3.Error as error:
-            job.error = _storage_error(error, self.path)
+            job.error = file.storage_error(error, self.path)
         except BaseException as error:
             job.error = _carried(error)
 
-    def _announce(self, group: Iterable[_Job], done: Iterable[Tx]) -> None:
+    def _announce(self, loop: asyncio.AbstractEventLoop, group: Iterable[_Job], done: Iterable[Tx]) -> None:
         try:
             for tx in done:
                 for change in tx.then:
@@ -405,6 +416,8 @@ class Database:
                     self.committed(tx.news, tx.due)
         finally:  # nothing may leave a caller waiting for ever
             self._answer(group)
+            self._is_writing = False
+            self._gather(loop, 0, QUIET_TURNS)
 
     def _answer(self, group: Iterable[_Job]) -> None:
         for job in group:
@@ -440,146 +453,3 @@ def _carried(error: BaseException) -> BaseException:
     if isinstance(error, StopIteration):
         return RuntimeError("A function of the database ran out of rows: next() found nothing (StopIteration).")
     return error
-
-
-_REMEDIES = (
-    (
-        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
-        "Let this user write to the file and its folder, or give another file with --db.",
-    ),
-    (("SQLITE_BUSY", "SQLITE_LOCKED"), "Close the program that holds it, or give another file with --db."),
-    (("SQLITE_IOERR",), "Look at the disk and the room on it, or give another file with --db."),
-)
-
-
-def _storage_error(error: sqlite3.Error, path: str) -> StorageError:
-    code = getattr(error, "sqlite_errorname", "") or ""
-    if code.startswith("SQLITE_FULL"):
-        return StorageFull(f"There is no room left for the database {path}. Free some space; nothing is lost so far.")
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return Damaged(f"The database {path} is damaged ({error}). Move it away, or give another file with --db.")
-    remedy = next((what for codes, what in _REMEDIES if code.startswith(codes)), "")
-    return StorageError(f"The database {path} cannot be used: {error}. {remedy}".rstrip())
-
-
-def _make_folder(file: Path) -> None:
-    """The folder of the database; one that we make ignores itself in git."""
-    folder = file.parent
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, mode=0o700)
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"The folder {folder} for the database cannot be made: {error.strerror}. Give another file with --db, or "
-            "--db :memory: for none."
-        ) from error
-
-
-def _lock(path: str) -> sqlite3.Connection:
-    """Hold `path`-lock until closed. SQLite's own file lock: it works on every system and ends with the process."""
-    try:
-        lock = sqlite3.connect(f"{path}-lock", timeout=0, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise StorageError(f"The database {path} cannot be opened: {error}. Give another file with --db.") from error
-    try:
-        lock.execute("PRAGMA journal_mode = MEMORY")
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
-            raise AlreadyRunning(
-                f"Another sandbox is running on the database {path}. Stop it, or give this one a file of its own "
-                "with --db FILE (or --db :memory:)."
-            ) from None
-        raise StorageError(f"The database {path} cannot be locked: {error}. Give another file with --db.") from error
-    except sqlite3.DatabaseError as error:
-        lock.close()
-        raise NotOurs(f"{path}-lock is no lock of this sandbox: {error}. Give another file with --db.") from error
-    return lock
-
-
-def _check(path: str) -> None:
-    """Refuse a file that is not ours or is damaged, without changing it."""
-    file = Path(os.path.realpath(path))
-    # Without a -wal file all is in the file itself, and `immutable` keeps SQLite from making other files beside it.
-    how = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
-    try:
-        if not file.exists() or file.stat().st_size == 0:
-            return
-        with file.open("r+b") as opened:  # SQLite takes a file that is shorter than a page for an empty database
-            if len(start := opened.read(512)) < 512 or not start.startswith(b"SQLite format 3\0"):
-                raise NotOurs(f"{path} is not a database. It was not touched; give another file with --db.")
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, isolation_level=None)) as found:
-            _check_contents(found, path)
-    except (OSError, sqlite3.DatabaseError) as error:
-        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            raise Damaged(
-                f"{path} is damaged ({error}). It was not touched; move it away, or use another --db."
-            ) from error
-        raise StorageError(
-            f"The database {path} cannot be read and written: {error}. Give another file with --db."
-        ) from error
-
-
-def _check_contents(connection: sqlite3.Connection, path: str) -> None:
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if owner != APPLICATION_ID:
-        empty = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
-        if owner == version == 0 and empty:  # nobody's: a sandbox that was killed while it made the file leaves this
-            return
-        raise NotOurs(f"{path} is another program's database. It was not touched; give another file with --db.")
-    if not 1 <= version <= SCHEMA_VERSION:
-        raise NotOurs(
-            f"{path} was written by a later version of the sandbox (schema {version}, this one has "
-            f"{SCHEMA_VERSION}). It was not touched; move it away, or give another file with --db."
-        )
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        found = " ".join(verdict.removeprefix("*** in database main ***").split())
-        raise Damaged(f"{path} is damaged ({found}). It was not touched; move it away, or use another --db.")
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    # check_same_thread: the writer is made in the loop's thread and then used in its own only.
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S, cached_statements=256)
-
-
-def _open(path: str) -> tuple[sqlite3.Connection, int]:
-    """The connection that writes, and the highest number that was given so far."""
-    try:
-        connection = _connect(path)
-        try:
-            _prepare(connection, path)
-            last: int = connection.execute("SELECT seq FROM last_number").fetchone()[0]
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        raise _storage_error(error, path) from error
-    except OSError as error:
-        raise StorageError(
-            f"The database {path} cannot be made: {error.strerror}. Let this user write to its folder, or give "
-            "another file with --db."
-        ) from error
-    return connection, last
-
-
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    """The promise of durability, and the schema: all of it if the file is new, else what came since it was made."""
-    is_new = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
-    if is_new and path != ":memory:":
-        os.chmod(path, 0o600)  # it holds the accounts' tokens, and so does its -wal file, which gets the same mode
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # the commit comes before the answer
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA cache_size = -8000")  # KiB: what is kept by default, read but once
-    if is_new:
-        schema = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
-        connection.executescript(
-            f"BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
-            f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
-        )
-    elif missing := UPGRADES[connection.execute("PRAGMA user_version").fetchone()[0] - 1 :]:
-        connection.executescript(f"BEGIN;\n{''.join(missing)}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")

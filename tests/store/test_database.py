@@ -5,6 +5,7 @@ Files are real, a second process is a real one, and it is ended with SIGKILL whe
 
 import asyncio
 import functools
+import itertools
 import json
 import os
 import sqlite3
@@ -23,7 +24,8 @@ import pytest
 import sandbox
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, SandboxError, StorageError, StorageFull
 from sandbox.events import Entry, News
-from sandbox.store.database import APPLICATION_ID, GROUP, SCHEMA_VERSION, Database, Due, Queries, Tx
+from sandbox.store.database import GROUP, Database, Due, Queries, Tx
+from sandbox.store.file import APPLICATION_ID, SCHEMA_VERSION
 from tests.store.conftest import opened
 
 P = ParamSpec("P")
@@ -119,6 +121,24 @@ async def test_writes_that_wait_together_share_commits(either: Path | str) -> No
                 tasks.create_task(database.write(partial(announce, n)))
             await handed_over()
         assert commits == [GROUP, GROUP, 10]
+
+
+@in_loop
+async def test_those_who_write_again_as_soon_as_they_are_answered_stay_together(either: Path | str) -> None:
+    commits: list[int] = []
+    numbers = itertools.count()
+
+    async def writes_again(database: Database) -> None:
+        for _ in range(20):
+            await database.write(partial(announce, next(numbers)))
+            await handed_over()  # as an answer takes a moment to come to a client, and the next request back
+
+    async with opened(either, committed=lambda news, _: commits.append(len(news))) as database:
+        await database.write(make_notes)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(16):
+                tasks.create_task(writes_again(database))
+        assert commits == [16] * 20
 
 
 @in_loop
