@@ -64,6 +64,27 @@ def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: Keeping) -> None:
         retention.trim(tx, keep=keeping.messages, oldest_ms=at_ms - keeping.age_s * 1000)
 
 
+class _Backlog:
+    """How many webhook deliveries may wait. To count them takes the longer the more there are, so that it is done again
+    only when as many came as may take half of the room that there was."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._uncounted = 0  # so many may come before they are counted again
+
+    def require_room(self, db: Queries, more: int) -> None:
+        """Raise Busy if no more can wait, of which there will be so many `more`."""
+        self._uncounted -= more
+        if self._uncounted < 0:
+            room = self._limit - outbox.backlog(db, self._limit)
+            if room <= 0:
+                raise Busy(
+                    f"{self._limit} webhook deliveries are waiting, which is the limit. Let the application answer "
+                    "what is pending, cancel it, or reset the sandbox."
+                )
+            self._uncounted = room // 2 - more
+
+
 class Network:
     """The handsets of all accounts."""
 
@@ -75,7 +96,7 @@ class Network:
         self._accounts = accounts
         self._stage = stage
         self._keeping = keeping
-        self._backlog = backlog
+        self._backlog = _Backlog(backlog)
 
     async def originate(self, texting: Texting) -> tuple[Message, WebhookDelivery | None]:
         """Send a text from a handset; its webhook delivery is None if the account has no client_url.
@@ -121,11 +142,7 @@ class Network:
         handset = messages.handset_of(db, account.name, texting.msisdn)
         if handset.state is HandsetState.OFF:
             raise Conflict(f"The handset {handset.msisdn} is off. Switch it on first.")
-        if outbox.backlog_reached(db, self._backlog):
-            raise Busy(
-                f"{self._backlog} webhook deliveries are waiting, which is the limit. Let the application answer "
-                "what is pending, cancel it, or reset the sandbox."
-            )
+        self._backlog.require_room(db, 1 + texting.duplicates)
         last = messages.last_session(db, account=account.name, msisdn=texting.msisdn, shortcode=texting.shortcode)
         if last is None or texting.new:
             if texting.shortcode is None:

@@ -563,12 +563,23 @@ async def test_a_planned_text_is_not_dropped_when_the_backlog_is_full_at_its_mom
 
 
 @in_loop
-async def test_the_limit_is_the_number_of_what_waits() -> None:
-    async with playing() as play:
-        for _ in range(5):
-            await plan(play, "later", 1000)
-        reached = await play.house.database.read(lambda db: [outbox.backlog_reached(db, n) for n in (5, 6)])
-        assert reached == [True, False]
+async def test_duplicates_count_as_backlog() -> None:
+    async with playing(backlog=9) as play:
+        play.application.away = True
+        for n in range(3):
+            await play.text(f"text {n}", shortcode=SHORT, duplicates=2)
+        with pytest.raises(Busy):
+            await play.text("one more", shortcode=SHORT)
+
+
+@in_loop
+async def test_a_backlog_that_is_far_from_full_is_seldom_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    count = outbox.backlog
+    monkeypatch.setattr(outbox, "backlog", lambda db, most: counted.append(most) or count(db, most))
+    async with playing(backlog=100) as play:
+        assert await fill(play) == 100
+        assert len(counted) < 20
 
 
 # Keeping -----------------------------------------------------------------------------------------------------------

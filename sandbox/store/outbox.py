@@ -349,13 +349,13 @@ def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
     return [_to_timer(row) for row in rows]
 
 
-def backlog_reached(db: Queries, limit: int) -> bool:
-    """Whether `limit` timers are waiting, or `limit` webhook deliveries are open: in an ordered conversation those
-    that wait for their turn have no timer."""
-    for waiting in ("timers", f"webhook_deliveries WHERE {_OPEN}"):
-        if db.execute(f"SELECT 1 FROM {waiting} LIMIT 1 OFFSET :offset", {"offset": limit - 1}).fetchone():
-            return True
-    return False
+def backlog(db: Queries, most: int) -> int:
+    """How much waits, counted up to `most`: timers, or open webhook deliveries where these are more. In an ordered
+    conversation those that wait for their turn have no timer."""
+    return max(
+        db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {waiting} LIMIT :most)", {"most": most}).fetchone()[0]
+        for waiting in ("timers", f"webhook_deliveries WHERE {_OPEN}")
+    )
 
 
 def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:
