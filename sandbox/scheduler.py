@@ -26,7 +26,9 @@ POSTPONED_MS = 60_000
 FIRSTS = 8
 """So many times `concurrency` is the most jobs at once when each of those beyond it is the only one of its lane."""
 
-Job = Callable[[], Awaitable[None]]
+Rest = Callable[[], Awaitable[None]]
+Job = Callable[[], Awaitable[Rest | None]]
+"""What is to be done after the commit; and the rest of it, if any, for which it leaves its lane to the next."""
 Handler = Callable[[Tx, Timer], Job | None]
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Scheduler:
         self._lanes: dict[str, _Lane] = {}
         self._begun = 0  # timers taken so far, each with its number
         self._running: dict[int, str] = {}  # number of the timer -> account, of the jobs under way
+        self._in_lanes: set[int] = set()  # those of them that have not left their lanes
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._step = asyncio.Event()  # set, and replaced by another, whenever a job ends or there is nothing to do
@@ -211,8 +214,8 @@ class Scheduler:
         return lane
 
     def _wake_at_ms(self) -> int | None:
-        """The moment of the next timer whose lane has room; a full lane wakes the scheduler when a job ends."""
-        running = len(self._running)
+        """The moment of the next timer whose lane has room; a full lane wakes the scheduler when a job leaves it."""
+        running = len(self._in_lanes)
         return min(
             (due for lane in self._lanes.values() if (due := lane.next_ms) is not None and self._room(lane, running)),
             default=None,
@@ -226,7 +229,7 @@ class Scheduler:
     async def _start_due(self, jobs: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there is room, and start its jobs. True if there was anything to take."""
         now_ms = self._clock.now_ms()
-        running = len(self._running)
+        running = len(self._in_lanes)
         wanted: list[tuple[str, int]] = []
         for name, lane in list(self._lanes.items()):
             due_ms = lane.next_ms
@@ -275,6 +278,7 @@ class Scheduler:
             self._begun += 1
             if job is not None:
                 self._lane(timer.lane).running += 1
+                self._in_lanes.add(self._begun)
                 self._running[self._begun] = timer.account
                 jobs.create_task(self._perform(self._begun, timer.lane, job))
 
@@ -287,11 +291,17 @@ class Scheduler:
 
     async def _perform(self, number: int, lane: str, job: Job) -> None:
         try:
-            await job()
+            try:
+                rest = await job()
+            finally:
+                self._in_lanes.remove(number)
+                self._lane(lane).running -= 1
+                self.wake()
+            if rest is not None:
+                await rest()
         except Exception:  # one broken job must not stop the others; what it owed is found at the next start
             log.exception("A job of the lane %s failed", lane)
         finally:
-            self._lane(lane).running -= 1
             del self._running[number]
             self._stepped()
             self.wake()

@@ -14,7 +14,7 @@ import pytest
 from sandbox.clock import Clock
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
-from sandbox.scheduler import FOLLOW_UPS, Job, Scheduler
+from sandbox.scheduler import FOLLOW_UPS, Job, Rest, Scheduler
 from sandbox.store import outbox
 from sandbox.store.database import Database, Tx
 
@@ -50,7 +50,7 @@ class Bench:
     def handle(self, tx: Tx, timer: Timer) -> Job | None:
         return partial(self._perform, timer)
 
-    async def _perform(self, timer: Timer) -> None:
+    async def _perform(self, timer: Timer) -> Rest | None:
         self.ran.append(((self.clock.now_ms() - self._begun_ms) / 1000, timer.subject))
         for each in (timer.lane, "all"):
             self.at_once[each] = self.at_once.get(each, 0) + 1
@@ -59,8 +59,7 @@ class Bench:
         try:
             if timer.lane in self.gates:
                 await self.gates[timer.lane].wait()
-            if timer.subject in self.work:
-                await self.work[timer.subject]()
+            return await self.work[timer.subject]() if timer.subject in self.work else None
         finally:
             for each in (timer.lane, "all"):
                 self.at_once[each] -= 1
@@ -229,6 +228,31 @@ async def test_an_advance_waits_for_each_job_to_end_before_time_goes_on() -> Non
             assert bench.ran == [(1, 1)]
             bench.gates["slow"].set()
         assert bench.ran == [(1, 1), (2, 2)]
+
+
+@in_loop
+async def test_the_rest_of_a_job_leaves_its_lane_to_the_next_but_time_waits_for_it() -> None:
+    async with running(per_lane=1) as bench:
+        ended = asyncio.Event()
+
+        async def leaves_its_lane() -> Rest:
+            async def rest() -> None:
+                await ended.wait()
+
+            return rest
+
+        bench.work[1] = leaves_its_lane
+        await bench.due(1, 1, 2)
+        await bench.due(2, 3)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(bench.scheduler.advance(5000))
+            await bench.until(lambda: bench.subjects == [1, 2])
+            await bench.database.write(lambda tx: None)  # gives it every chance to go on
+            assert bench.scheduler.busy("default")
+            assert bench.subjects == [1, 2]
+            ended.set()
+        assert bench.ran == [(1, 1), (1, 2), (2, 3)]
+        assert not bench.scheduler.busy("default")
 
 
 @in_loop

@@ -352,10 +352,11 @@ def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
 def backlog(db: Queries, most: int) -> int:
     """How much waits, counted up to `most`: timers, or open webhook deliveries where these are more. In an ordered
     conversation those that wait for their turn have no timer."""
-    return max(
+    counts: list[int] = [
         db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {waiting} LIMIT :most)", {"most": most}).fetchone()[0]
         for waiting in ("timers", f"webhook_deliveries WHERE {_OPEN}")
-    )
+    ]
+    return max(counts)
 
 
 def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:

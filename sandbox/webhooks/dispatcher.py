@@ -35,7 +35,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.scheduler import AGAIN_S, Job
+from sandbox.scheduler import AGAIN_S, Job, Rest
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox
 from sandbox.store.accounts import Directory
@@ -260,22 +260,26 @@ class Dispatcher:
         authorization = callback_authorization(replace(account, client_url=delivery.url))
         return partial(self._attempt, delivery, attempt, authorization)
 
-    async def _attempt(self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None) -> None:
+    async def _attempt(self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None) -> Rest | None:
         use = None
         if delivery.account in self._faults.webhook:
             use = self._faults.take(FaultOn.WEBHOOK, delivery.account, partial(_message, delivery))
         post = partial(self._poster.post, delivery.url, delivery.body, authorization)
         outcome = await post() if use is None else await _struck(use, post)
         if outcome is None:  # there is nobody left to post to, or the next start takes it up again
-            return
+            return None
+        self._pace(lane_of(delivery.url), partial(retry.throttle, outcome=outcome))
+        return partial(self._end, delivery, attempt, outcome, use)
+
+    async def _end(self, delivery: WebhookDelivery, attempt: Attempt, outcome: Outcome, use: Use | None) -> None:
+        """Record an outcome. The lane is free by now, so that the next attempt begins in the same commit."""
         while True:
             try:
                 await self._database.write(partial(self._record, attempt, outcome, use, delivery.state))
-                break
+                return
             except StorageError as error:
                 log.error("The outcome of attempt %d of w%d has to wait: %s", attempt.number, delivery.seq, error)
                 await self._clock.pause(AGAIN_S)
-        self._pace(lane_of(delivery.url), partial(retry.throttle, outcome=outcome))
 
     def _record(self, attempt: Attempt, outcome: Outcome, use: Use | None, before: DeliveryState, tx: Tx) -> None:
         """P2: the outcome, the state that follows, and the next timer if one follows. `before`: the state at P1."""

@@ -310,21 +310,21 @@ def test_a_timer_is_found_by_subject_and_kind(tx: Tx, subject: int, kind: TimerK
 # The backlog -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("limit", "reached"), [(4, True), (5, True), (6, False)])
-def test_so_many_timers_are_a_backlog(tx: Tx, limit: int, reached: bool) -> None:
+@pytest.mark.parametrize(("most", "backlog"), [(4, 4), (5, 5), (6, 5)])
+def test_timers_are_a_backlog(tx: Tx, most: int, backlog: int) -> None:
     for subject in range(5):
         set_timer(tx, 10, subject)
-    assert outbox.backlog_reached(tx, limit) is reached
+    assert outbox.backlog(tx, most) == backlog
 
 
-@pytest.mark.parametrize(("limit", "reached"), [(4, True), (5, True), (6, False)])
-def test_so_many_open_webhook_deliveries_are_a_backlog(tx: Tx, limit: int, reached: bool) -> None:
+@pytest.mark.parametrize(("most", "backlog"), [(4, 4), (5, 5), (6, 5)])
+def test_open_webhook_deliveries_are_a_backlog(tx: Tx, most: int, backlog: int) -> None:
     for seq in range(1, 6):
         outbox.insert(tx, replace(DELIVERY, seq=seq))
-    assert outbox.backlog_reached(tx, limit) is reached
+    assert outbox.backlog(tx, most) == backlog
 
 
 @pytest.mark.parametrize("state", CLOSED_STATES)
 def test_what_has_ended_is_no_backlog(tx: Tx, state: DeliveryState) -> None:
     outbox.insert(tx, replace(DELIVERY, state=state))
-    assert not outbox.backlog_reached(tx, 1)
+    assert outbox.backlog(tx, 1) == 0

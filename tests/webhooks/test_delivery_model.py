@@ -378,8 +378,10 @@ class Rules:
 
     def _end(self) -> None:
         *_, answer, coroutine = heapq.heappop(self._under_way)
-        with pytest.raises(StopIteration):
+        with pytest.raises(StopIteration) as posted:
             coroutine.send(outcome_of(answer))
+        with pytest.raises(StopIteration):
+            posted.value.value().send(None)
 
     async def seen(self) -> list[Seen]:
         return [read(self._database.connection, seq, self._begun_ms) for seq in self._seqs]
