@@ -248,7 +248,7 @@ def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
 
 def _to_timer(row: Sequence[Any]) -> Timer:
     return Timer(
-        id=row[0], due_ms=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
+        due_ms=row[0], id=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
     )
 
 
@@ -289,15 +289,13 @@ def texting_of(timer: Timer) -> Texting:
 def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
     """Remove and return the lane's timers that are due, earliest first, and announce when its next one is."""
     rows = tx.execute(
-        "SELECT id, due_ms, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND due_ms <= :now "
-        "ORDER BY due_ms, id LIMIT :most",
+        "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
+        "ORDER BY due_ms, id LIMIT :most) RETURNING due_ms, id, kind, lane, account, subject, data",
         {"lane": lane, "now": now_ms, "most": most},
     ).fetchall()
-    for row in rows:
-        tx.execute("DELETE FROM timers WHERE id = :id", {"id": row[0]})
     next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
     tx.due.append(Due(lane, next_ms, exact=True))
-    return [_to_timer(row) for row in rows]
+    return [_to_timer(row) for row in sorted(rows)]
 
 
 def postpone(tx: Tx, lane: str, now_ms: int, until_ms: int) -> None:
@@ -333,7 +331,7 @@ def next_of_account(db: Queries, account: str) -> Sequence[tuple[str, TimerKind,
 def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
     """What is due next, earliest first."""
     rows = db.execute(
-        "SELECT id, due_ms, kind, lane, account, subject, data FROM timers ORDER BY due_ms, id LIMIT :limit",
+        "SELECT due_ms, id, kind, lane, account, subject, data FROM timers ORDER BY due_ms, id LIMIT :limit",
         {"limit": limit},
     )
     return [_to_timer(row) for row in rows]
@@ -342,7 +340,7 @@ def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
 def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
     """What the account's handsets do later, earliest first."""
     rows = db.execute(
-        "SELECT id, due_ms, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND account = :account "
+        "SELECT due_ms, id, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND account = :account "
         "ORDER BY due_ms, id LIMIT :limit",
         {"lane": NETWORK_LANE, "account": account, "limit": limit},
     )
