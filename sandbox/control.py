@@ -224,10 +224,17 @@ class Control:
         """
         if account is not None and self._accounts.get(account) is None:
             raise NotFound(f"There is no account {account}.")
-        if account is None:
-            self._clock.reset()
-            self._scheduler.forget_pace()
-        await self._database.write(partial(self._reset, account))
+        if account is not None:
+            await self._database.write(partial(self._reset, account))
+            return
+        ahead_ms = self._clock.ahead_ms
+        self._clock.reset()
+        self._scheduler.forget_pace()
+        try:
+            await self._database.write(partial(self._reset, account))
+        except StorageError:  # what was not forgotten belongs to the time that was
+            self._clock.move_to(self._clock.now_ms() + ahead_ms)
+            raise
 
     def _reset(self, account: str | None, tx: Tx) -> None:
         retention.forget(tx, account)

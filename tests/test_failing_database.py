@@ -281,6 +281,15 @@ def test_a_start_at_which_a_call_of_sqlite_fails_ends_with_what_to_do_or_goes_on
         assert {each["state"] for each in found} == {"delivered"}
 
 
+def test_a_reset_that_fails_leaves_the_clock_where_it_was(bench: Bench, trouble: Trouble) -> None:
+    assert bench.call("PUT", "/clock", {"action": "advance", "seconds": 3600}).status_code == 200
+    before = bench.get("/clock")["now"]
+    trouble.arm("full", 1, lasting=True, only="sandbox-writer")
+    assert bench.sandbox.request("POST", "/_sandbox/v1/reset", json={}).status_code == 503
+    trouble.lift()
+    assert bench.get("/clock")["now"] >= before
+
+
 # Held by another program -------------------------------------------------------------------------------------------
 
 
