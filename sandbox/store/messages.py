@@ -37,6 +37,8 @@ SELECT m.seq, m.account, m.direction, m.msisdn, m.shortcode, m.text, m.session_i
 _OF_ACCOUNT = "account || '' = :account"
 UNREAD = 1_000
 """Conversations, the newest, in which unread messages are counted."""
+SET_UP = 1_000
+"""Handsets, those that were set up last, among which those without a conversation are looked for."""
 
 _REQUEST = """
 SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, warnings FROM requests
@@ -536,12 +538,13 @@ def handset_numbers(db: Queries, *, account: str, after: str = "", limit: int = 
 
 
 def silent_handsets(db: Queries, *, account: str, limit: int = 50) -> Sequence[Handset]:
-    """Handsets that somebody set up and that are part of no conversation yet, by number."""
+    """Handsets that somebody set up, of the newest `SET_UP`, and that are part of no conversation yet, by number."""
     rows = db.execute(
-        "SELECT h.account, h.msisdn, h.label, h.telco, h.state FROM handsets h WHERE h.account = :account "
-        "AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.account = h.account AND c.msisdn = h.msisdn) "
+        "SELECT h.account, h.msisdn, h.label, h.telco, h.state FROM "
+        f"(SELECT * FROM handsets WHERE {_OF_ACCOUNT} ORDER BY rowid DESC LIMIT :newest) h "
+        "WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.account = h.account AND c.msisdn = h.msisdn) "
         "ORDER BY h.msisdn LIMIT :limit",
-        {"account": account, "limit": limit},
+        {"account": account, "newest": SET_UP, "limit": limit},
     )
     return [
         Handset(account=row[0], msisdn=Msisdn(row[1]), label=row[2], telco=row[3], state=HandsetState(row[4]))

@@ -309,9 +309,16 @@ def postpone(tx: Tx, lane: str, now_ms: int, until_ms: int) -> None:
     tx.due.append(Due(lane, next_ms, exact=True))
 
 
+_LANES = (  # each found from the one before it: to group them would read every timer
+    "WITH RECURSIVE lanes (lane) AS (SELECT MIN(lane) FROM timers UNION ALL "
+    "SELECT (SELECT MIN(t.lane) FROM timers t WHERE t.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL) "
+    "SELECT lane, (SELECT MIN(t.due_ms) FROM timers t WHERE t.lane = lanes.lane) FROM lanes WHERE lane IS NOT NULL"
+)
+
+
 def lanes(db: Queries) -> Sequence[tuple[str, int]]:
     """Every lane that has timers, with the moment of its earliest."""
-    return db.execute("SELECT lane, MIN(due_ms) FROM timers GROUP BY lane").fetchall()
+    return db.execute(_LANES).fetchall()
 
 
 def count_due(db: Queries, *, now_ms: int) -> int:
@@ -330,11 +337,16 @@ def next_of_account(db: Queries, account: str) -> Sequence[tuple[str, TimerKind,
 
 def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
     """What is due next, earliest first."""
-    rows = db.execute(
-        "SELECT due_ms, id, kind, lane, account, subject, data FROM timers ORDER BY due_ms, id LIMIT :limit",
-        {"limit": limit},
-    )
-    return [_to_timer(row) for row in rows]
+    rows = [
+        row
+        for lane, _ in lanes(db)
+        for row in db.execute(
+            "SELECT due_ms, id, kind, lane, account, subject, data FROM timers WHERE lane = :lane "
+            "ORDER BY due_ms, id LIMIT :limit",
+            {"lane": lane, "limit": limit},
+        )
+    ]
+    return [_to_timer(row) for row in sorted(rows)[:limit]]
 
 
 def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
