@@ -121,7 +121,7 @@ class _Flow(FlowControl):
         self.pause_reading()
 
 
-class _Answer(Transport):
+class _Answer:
     """What uvicorn takes for the transport of one answer: it keeps the head back until the body begins, as ASGI has it,
     so that most answers are one packet, and one call of the system."""
 
@@ -131,20 +131,17 @@ class _Answer(Transport):
         self._transport = transport
         self._head: bytes | None = None  # b"" once it is written
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         if self._head:
             self._transport.write(self._head + data)
             self._head = b""
-        elif self._head is None and bytes(data[:13]) != b"HTTP/1.1 100 ":
-            self._head = bytes(data)
+        elif self._head is None and not data.startswith(b"HTTP/1.1 100 "):
+            self._head = data
         else:
             self._transport.write(data)
 
-    def close(self) -> None:
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Connection(HttpToolsProtocol):
@@ -240,7 +237,7 @@ class Connection(HttpToolsProtocol):
         ahead = self.cycle
         super().on_headers_complete()
         if self.scope["method"] != "HEAD":  # to which a head is the whole answer
-            self.cycle.transport = _Answer(self.transport)
+            self.cycle.transport = cast(Transport, _Answer(self.transport))
         self.headers = []  # else trailers would become headers of the request (RFC 9110, section 6.5.1)
         if self.pipeline:
             if len(self.pipeline) == 1:

@@ -33,6 +33,7 @@ from sandbox.webhooks import dispatcher
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TRIM_EVERY = 127  # entries of the journal; a prime, so that no regular pattern of entries steps over it for ever
+UNCOUNTED = 500  # texts that may come before the backlog is counted again, which others add to as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,24 +66,24 @@ def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: Keeping) -> None:
 
 
 class _Backlog:
-    """How many webhook deliveries may wait. To count them takes the longer the more there are, so that it is done again
-    only when as many came as may take half of the room that there was."""
+    """How many webhook deliveries and planned texts may wait. To count them takes the longer the more there are, so
+    they are counted again only after half of the room that was found, or `UNCOUNTED` of them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._uncounted = 0  # so many may come before they are counted again
+        self._left = 0  # so many may come before they are counted again; a write that runs twice only counts earlier
 
     def require_room(self, db: Queries, more: int) -> None:
         """Raise Busy if no more can wait, of which there will be so many `more`."""
-        self._uncounted -= more
-        if self._uncounted < 0:
+        self._left -= more
+        if self._left < 0:
             room = self._limit - outbox.backlog(db, self._limit)
             if room <= 0:
                 raise Busy(
                     f"{self._limit} webhook deliveries are waiting, which is the limit. Let the application answer "
                     "what is pending, cancel it, or reset the sandbox."
                 )
-            self._uncounted = room // 2 - more
+            self._left = min(room // 2, UNCOUNTED) - more
 
 
 class Network:

@@ -28,7 +28,7 @@ FIRSTS = 8
 
 Rest = Callable[[], Awaitable[None]]
 Job = Callable[[], Awaitable[Rest | None]]
-"""What is to be done after the commit; and the rest of it, if any, for which it leaves its lane to the next."""
+"""What is to be done after the commit. The rest of it, if any, runs outside the lane's limit, but time waits for it."""
 Handler = Callable[[Tx, Timer], Job | None]
 
 log = logging.getLogger(__name__)
@@ -37,13 +37,14 @@ log = logging.getLogger(__name__)
 class _Lane:
     """Timers that share a limit: how many of them run, when the next is due, and how fast they may start."""
 
-    __slots__ = ("due_ms", "not_before_ms", "per_second", "running")
+    __slots__ = ("due_ms", "not_before_ms", "per_second", "resting", "running")
 
     def __init__(self) -> None:
         self.due_ms: int | None = None
         self.not_before_ms = 0
         self.per_second: float | None = None
         self.running = 0
+        self.resting = 0  # jobs whose rest is under way
 
     @property
     def next_ms(self) -> int | None:
@@ -55,6 +56,7 @@ class Scheduler:
     """Runs timers when they are due: at most `concurrency` jobs at once, `per_lane` of them in one lane.
 
     The first job of a lane has room even so, up to `FIRSTS` times as many: lanes whose jobs hang delay no other lane.
+    Until their rest has ended, jobs count for the double of these limits.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Scheduler:
         self._lanes: dict[str, _Lane] = {}
         self._begun = 0  # timers taken so far, each with its number
         self._running: dict[int, str] = {}  # number of the timer -> account, of the jobs under way
-        self._in_lanes: set[int] = set()  # those of them that have not left their lanes
+        self._resting = 0  # those of them whose rest is under way
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._step = asyncio.Event()  # set, and replaced by another, whenever a job ends or there is nothing to do
@@ -215,7 +217,7 @@ class Scheduler:
 
     def _wake_at_ms(self) -> int | None:
         """The moment of the next timer whose lane has room; a full lane wakes the scheduler when a job leaves it."""
-        running = len(self._in_lanes)
+        running = len(self._running) - self._resting
         return min(
             (due for lane in self._lanes.values() if (due := lane.next_ms) is not None and self._room(lane, running)),
             default=None,
@@ -223,18 +225,21 @@ class Scheduler:
 
     def _room(self, lane: _Lane, running: int) -> int:
         """How many more jobs of a lane may start, with so many running in all."""
-        room = min(self._concurrency - running, self._per_lane - lane.running)
-        return room if room > 0 else int(lane.running == 0 and running < FIRSTS * self._concurrency)
+        unended = 2 * self._per_lane - lane.running - lane.resting
+        if running + self._resting >= FIRSTS * self._concurrency or unended <= 0:
+            return 0
+        room = min(self._concurrency - running, self._per_lane - lane.running, unended)
+        return room if room > 0 else int(lane.running == 0)
 
     async def _start_due(self, jobs: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there is room, and start its jobs. True if there was anything to take."""
         now_ms = self._clock.now_ms()
-        running = len(self._in_lanes)
+        running = len(self._running) - self._resting
         wanted: list[tuple[str, int]] = []
         for name, lane in list(self._lanes.items()):
             due_ms = lane.next_ms
             if due_ms is None:
-                if lane.running == 0 and lane.per_second is None:
+                if lane.running == lane.resting == 0 and lane.per_second is None:
                     del self._lanes[name]
                 continue
             take = self._room(lane, running)
@@ -278,7 +283,6 @@ class Scheduler:
             self._begun += 1
             if job is not None:
                 self._lane(timer.lane).running += 1
-                self._in_lanes.add(self._begun)
                 self._running[self._begun] = timer.account
                 jobs.create_task(self._perform(self._begun, timer.lane, job))
 
@@ -291,17 +295,26 @@ class Scheduler:
 
     async def _perform(self, number: int, lane: str, job: Job) -> None:
         try:
-            try:
-                rest = await job()
-            finally:
-                self._in_lanes.remove(number)
-                self._lane(lane).running -= 1
-                self.wake()
+            rest = await job()
             if rest is not None:
-                await rest()
+                await self._perform_rest(lane, rest)
         except Exception:  # one broken job must not stop the others; what it owed is found at the next start
             log.exception("A job of the lane %s failed", lane)
         finally:
+            self._lane(lane).running -= 1
             del self._running[number]
             self._stepped()
             self.wake()
+
+    async def _perform_rest(self, lane: str, rest: Rest) -> None:
+        it = self._lane(lane)
+        it.running -= 1
+        it.resting += 1
+        self._resting += 1
+        self.wake()
+        try:
+            await rest()
+        finally:
+            self._resting -= 1
+            it.resting -= 1
+            it.running += 1

@@ -256,6 +256,29 @@ async def test_the_rest_of_a_job_leaves_its_lane_to_the_next_but_time_waits_for_
 
 
 @in_loop
+async def test_a_lane_waits_when_as_many_rests_are_under_way_as_may_run_in_it() -> None:
+    async with running(per_lane=2) as bench:
+        ended = asyncio.Event()
+
+        async def leaves_its_lane() -> Rest:
+            async def rest() -> None:
+                await ended.wait()
+
+            return rest
+
+        bench.work = dict.fromkeys(range(50), leaves_its_lane)
+        await bench.due(1, *range(50))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(bench.scheduler.advance(5000))
+            await bench.until(lambda: len(bench.ran) >= 2)
+            for _ in range(20):
+                await bench.database.write(lambda tx: None)  # gives it every chance to go on
+            assert len(bench.ran) <= 4
+            ended.set()
+        assert len(bench.ran) == 50
+
+
+@in_loop
 async def test_advances_that_are_asked_for_together_come_one_after_the_other() -> None:
     async with running() as bench:
         before = bench.clock.now_ms()

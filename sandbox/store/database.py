@@ -1,8 +1,7 @@
 """The one door to SQLite: `write(fn)` runs a function in a durable transaction, `read(fn)` in a read-only one.
 
 One thread owns the one write connection. Whatever has gathered when it is free is committed together, and every caller
-still awaits the commit that holds its own rows: that is what makes durable fast. No SQL of the product lives
-here.
+still awaits the commit that holds its own rows: that is what makes durable fast. No SQL of the product lives here.
 """
 
 import asyncio
@@ -28,7 +27,8 @@ T = TypeVar("T")
 MOST_ROWS = 32  # rows in one statement
 MOST_FOLLOWING = 512  # rows that wait over commits
 GROUP = 256  # functions committed together at the most
-QUIET_TURNS = 2  # turns of the event loop that bring nothing new before what has gathered is committed
+QUIET_TURNS = 2  # turns of the event loop that bring nothing new, after which what has gathered is committed
+MOST_TURNS = 8  # turns after which it is committed though every one brought more
 READERS = 2  # threads that read; more would only fight for the interpreter
 
 
@@ -275,24 +275,22 @@ class Database:
     def _submit(self, loop: asyncio.AbstractEventLoop, job: _Job) -> asyncio.Future[Any]:
         self._gathered.append(job)
         if not (self._is_writing or self._is_gathering):
-            self._gather(loop, 0, QUIET_TURNS)
+            self._gather(loop)
         return job.future
 
-    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int, quiet: int) -> None:
-        """Hand over to the writer once `quiet` turns of the event loop have brought nothing more than was `seen`.
+    def _gather(self, loop: asyncio.AbstractEventLoop, turn: int = 0, seen: int = 0, quiet: int = 0) -> None:
+        """Hand over to the writer what has gathered, once `QUIET_TURNS` turns of the event loop in a row have brought
+        no more; at the latest after `MOST_TURNS`, or when it is a full `GROUP`.
 
         Callers who were answered together come back within a few turns, and one commit for all of them costs little
-        more than one for the first; a caller who is alone waits for some microseconds.
+        more than one for the first. A caller who is alone waits for some microseconds.
         """
         count = len(self._gathered)
-        self._is_gathering = True
-        if count > seen:
-            quiet = QUIET_TURNS
-        if quiet and count < GROUP:
-            loop.call_soon(self._gather, loop, count, quiet - 1)
-            return
-        self._is_gathering = False
-        if count:
+        quiet = quiet + 1 if turn and count == seen else 0
+        self._is_gathering = quiet < QUIET_TURNS and turn < MOST_TURNS and count < GROUP
+        if self._is_gathering:
+            loop.call_soon(self._gather, loop, turn + 1, count, quiet)
+        elif count:
             self._is_writing = True
             group, self._gathered = self._gathered[:GROUP], self._gathered[GROUP:]
             self._groups.put(group)
@@ -334,7 +332,7 @@ class Database:
             except RuntimeError:  # the loop is gone, and with it everyone who waited
                 break
             if checkpoints is not None:
-                checkpoints.committed(connection)
+                checkpoints.after(connection, len(group))
         if self._following.count:
             with suppress(_Spoilt):  # the next start makes up for it
                 self._commit(connection, [_Job(Tx.catch_up, loop.create_future())])
@@ -417,7 +415,7 @@ class Database:
         finally:  # nothing may leave a caller waiting for ever
             self._answer(group)
             self._is_writing = False
-            self._gather(loop, 0, QUIET_TURNS)
+            self._gather(loop)
 
     def _answer(self, group: Iterable[_Job]) -> None:
         for job in group:

@@ -272,7 +272,7 @@ class Dispatcher:
         return partial(self._end, delivery, attempt, outcome, use)
 
     async def _end(self, delivery: WebhookDelivery, attempt: Attempt, outcome: Outcome, use: Use | None) -> None:
-        """Record an outcome. The lane is free by now, so that the next attempt begins in the same commit."""
+        """Record an outcome. The lane is free by now, so that the next attempt can begin in the same commit."""
         while True:
             try:
                 await self._database.write(partial(self._record, attempt, outcome, use, delivery.state))

@@ -142,6 +142,18 @@ async def test_those_who_write_again_as_soon_as_they_are_answered_stay_together(
 
 
 @in_loop
+async def test_a_write_does_not_wait_for_others_that_keep_coming(either: Path | str) -> None:
+    commits: list[int] = []
+    async with opened(either, committed=lambda news, _: commits.append(len(news))) as database:
+        await database.write(make_notes)
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(100):
+                tasks.create_task(database.write(partial(announce, n)))
+                await handed_over()
+        assert commits[0] <= 10
+
+
+@in_loop
 async def test_each_of_many_writers_gets_its_own_value(either: Path | str) -> None:
     async with opened(either) as database:
         await database.write(make_notes)
