@@ -207,8 +207,8 @@ class Access:
                 "allowed_hosts.",
             )
         origin = found.get(b"origin")
-        ours = (scope["scheme"].encode() + b"://" + host, b"https://" + host)  # TLS may end at a proxy in front
-        if origin is not None and origin not in ours:
+        # TLS may end at a proxy in front.
+        if origin is not None and origin not in (scope["scheme"].encode() + b"://" + host, b"https://" + host):
             raise _Refused(403, "Requests from another origin are refused.")
         if found.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none") and not _follows_link(scope, found):
             raise _Refused(403, "Requests from another site are refused.")
