@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sandbox.store import file
 
-PAGES = 1_000  # in the log, as far as that can be guessed
+PAGES = 250  # in the log, as far as they can be guessed: few, for while the disk takes them, commits wait longer for it
 _CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"  # waits for nobody, and keeps nobody waiting
 
 
