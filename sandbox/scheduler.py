@@ -317,4 +317,4 @@ class Scheduler:
         finally:
             self._resting -= 1
             it.resting -= 1
-            it.running += 1
+            it.running += 1  # until `_perform` takes it off
