@@ -37,14 +37,14 @@ log = logging.getLogger(__name__)
 class _Lane:
     """Timers that share a limit: how many of them run, when the next is due, and how fast they may start."""
 
-    __slots__ = ("due_ms", "not_before_ms", "per_second", "resting", "running")
+    __slots__ = ("due_ms", "jobs", "not_before_ms", "per_second", "resting")
 
     def __init__(self) -> None:
         self.due_ms: int | None = None
         self.not_before_ms = 0
         self.per_second: float | None = None
-        self.running = 0
-        self.resting = 0  # jobs whose rest is under way
+        self.jobs = 0  # that have not ended
+        self.resting = 0  # those of them whose rest is under way
 
     @property
     def next_ms(self) -> int | None:
@@ -225,11 +225,12 @@ class Scheduler:
 
     def _room(self, lane: _Lane, running: int) -> int:
         """How many more jobs of a lane may start, with so many running in all."""
-        unended = 2 * self._per_lane - lane.running - lane.resting
+        unended = 2 * self._per_lane - lane.jobs
         if running + self._resting >= FIRSTS * self._concurrency or unended <= 0:
             return 0
-        room = min(self._concurrency - running, self._per_lane - lane.running, unended)
-        return room if room > 0 else int(lane.running == 0)
+        here = lane.jobs - lane.resting
+        room = min(self._concurrency - running, self._per_lane - here, unended)
+        return room if room > 0 else int(here == 0)
 
     async def _start_due(self, jobs: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there is room, and start its jobs. True if there was anything to take."""
@@ -239,7 +240,7 @@ class Scheduler:
         for name, lane in list(self._lanes.items()):
             due_ms = lane.next_ms
             if due_ms is None:
-                if lane.running == lane.resting == 0 and lane.per_second is None:
+                if lane.jobs == 0 and lane.per_second is None:
                     del self._lanes[name]
                 continue
             take = self._room(lane, running)
@@ -282,7 +283,7 @@ class Scheduler:
         for timer, job in taken:
             self._begun += 1
             if job is not None:
-                self._lane(timer.lane).running += 1
+                self._lane(timer.lane).jobs += 1
                 self._running[self._begun] = timer.account
                 jobs.create_task(self._perform(self._begun, timer.lane, job))
 
@@ -301,14 +302,13 @@ class Scheduler:
         except Exception:  # one broken job must not stop the others; what it owed is found at the next start
             log.exception("A job of the lane %s failed", lane)
         finally:
-            self._lane(lane).running -= 1
+            self._lane(lane).jobs -= 1
             del self._running[number]
             self._stepped()
             self.wake()
 
     async def _perform_rest(self, lane: str, rest: Rest) -> None:
         it = self._lane(lane)
-        it.running -= 1
         it.resting += 1
         self._resting += 1
         self.wake()
@@ -317,4 +317,3 @@ class Scheduler:
         finally:
             self._resting -= 1
             it.resting -= 1
-            it.running += 1  # until `_perform` takes it off
