@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from sandbox.clock import Clock
@@ -27,7 +27,7 @@ from sandbox.model import (
     Timer,
     TimerKind,
 )
-from sandbox.scenario import catalogue, engine
+from sandbox.scenario import catalogue, engine, reading
 from sandbox.scenario.steps import (
     ChangeHandset,
     Cursor,
@@ -49,7 +49,7 @@ from sandbox.store.faults import Faults
 from sandbox.store.scenarios import Missed, OwnScenario, Run
 
 if TYPE_CHECKING:
-    from sandbox.scenario.script import Complaint
+    pass
 
 MINUTE_MS = 60_000
 COUNTED = 4_096  # conversations whose texts are counted: those in which one was sent last
@@ -57,16 +57,9 @@ COUNTED = 4_096  # conversations whose texts are counted: those in which one was
 _Conversation = tuple[str, Msisdn, Shortcode]
 
 
-@lru_cache(maxsize=64)
-def _read(source: str) -> "Scenario | tuple[Complaint, ...]":
-    from sandbox.scenario import script  # brings a YAML parser along, which a start can do without
-
-    return script.read(source)
-
-
 def _scenario_of(source: str) -> Scenario:
     """Raises Invalid with every complaint about the source."""
-    found = _read(source)
+    found = reading.read(source)
     if isinstance(found, Scenario):
         return found
     raise Invalid(*(("source", str(each)) for each in found))

@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "scenario.shapes",
         "scenario.grammar",
         "scenario.script",
+        "scenario.reading",
         "scenario.catalogue",
         "scenario.engine",
         "scenario.record",

@@ -5,7 +5,6 @@ What a scenario's file may say is script.py's affair, and playing it the stage's
 
 import asyncio
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -13,7 +12,7 @@ from starlette.responses import Response
 from sandbox.contract.problems import quote
 from sandbox.errors import NotFound
 from sandbox.model import RunState
-from sandbox.scenario import catalogue
+from sandbox.scenario import catalogue, reading
 from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios
 from sandbox.store.database import Queries
@@ -26,7 +25,7 @@ from sandbox.web.schema import page
 from sandbox.web.shapes import Shape
 
 if TYPE_CHECKING:
-    from sandbox.scenario.script import Complaint
+    pass
 
 _ONE = f"{V1}/scenarios/{{name}}"
 _RUNS = f"{_ONE}/runs"
@@ -43,17 +42,10 @@ SOURCE = required(
 )
 
 
-@lru_cache(maxsize=64)
-def _read(source: str) -> "Scenario | tuple[Complaint, ...]":
-    from sandbox.scenario import script  # brings a YAML parser along, which a start can do without
-
-    return script.read(source)
-
-
 def _listed(name: str, source: str, *, own: bool) -> Shape:
-    found = _read(source)
-    read = found if isinstance(found, Scenario) else None  # None: another version of the sandbox understood it
-    return shapes.scenario(name, read, own=own)
+    found = reading.read(source)
+    scenario = found if isinstance(found, Scenario) else None  # None: another version of the sandbox understood it
+    return shapes.scenario(name, scenario, own=own)
 
 
 def _known(account: str, db: Queries) -> dict[str, tuple[str, bool]]:
@@ -110,7 +102,7 @@ async def put_scenario(call: Call) -> Response:
     `errors`, with its `line` and `column`.
     """
     name, source = call[OWN_NAME], call[SOURCE]
-    found = await asyncio.to_thread(_read, source)
+    found = await asyncio.to_thread(reading.read, source)
     if not isinstance(found, Scenario):
         raise Complained(*(shapes.complaint(each) for each in found))
     _, is_new = await call.house.stage.put(call.account.name, name, source)

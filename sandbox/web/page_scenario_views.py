@@ -8,11 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from sandbox.model import Message, Msisdn, RunState, Timer, TimerKind
-from sandbox.scenario import catalogue
+from sandbox.scenario import catalogue, reading
 from sandbox.scenario.steps import Scenario, Send, Step
 from sandbox.store import messages, outbox, scenarios
 from sandbox.store.database import Queries
@@ -30,13 +29,6 @@ MISSES = 5  # of a run, the newest
 CURSORS = 20  # of a persona, those that moved last
 LINES = 2_000  # of a source
 _TIMERS = 200  # among which a run's own are looked for
-
-
-@lru_cache(maxsize=64)
-def read(source: str) -> "Scenario | tuple[Complaint, ...]":
-    from sandbox.scenario import script  # brings a YAML parser along, which a start can do without
-
-    return script.read(source)
 
 
 def known(db: Queries, account: str) -> Mapping[str, tuple[str, bool]]:
@@ -67,7 +59,7 @@ def listed(sources: Mapping[str, tuple[str, bool]], running: Sequence[Run]) -> S
             name=name,
             own=own,
             replaces=own and name in catalogue.built_in(),
-            scenario=found if isinstance(found := read(source), Scenario) else None,
+            scenario=found if isinstance(found := reading.read(source), Scenario) else None,
             running=counts[name],
         )
         for name, (source, own) in sorted(sources.items(), key=lambda each: (not each[1][1], each[0]))
@@ -175,7 +167,7 @@ class Shown:
 
 
 def shown(name: str, rows: Rows) -> Shown:
-    found = () if rows.source is None else read(rows.source)
+    found = () if rows.source is None else reading.read(rows.source)
     lines = () if rows.source is None else rows.source.removesuffix("\n").split("\n")
     return Shown(
         name=name,
@@ -192,7 +184,7 @@ def shown(name: str, rows: Rows) -> Shown:
 
 
 def _played(run: Run, rows: Rows) -> Played:
-    found = read(run.source)
+    found = reading.read(run.source)
     steps = found.steps if isinstance(found, Scenario) else ()
     here = run.cursors[0].cursor.step if run.is_script and run.cursors else 0
     first = max(0, min(here - STEPS // 3, len(steps) - STEPS))

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from sandbox.contract.problems import quote
 from sandbox.errors import Conflict, Invalid, NotFound
+from sandbox.scenario import reading
 from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios as stored
 from sandbox.store.database import Queries
@@ -147,7 +148,7 @@ def _editor(
 async def save(request: Request) -> Response:
     house, account, typed = house_of(request), account_of(request).name, await typed_by(request)
     source, was = typed.get("source", ""), typed.get("was", "")
-    found = await asyncio.to_thread(views.read, source)
+    found = await asyncio.to_thread(reading.read, source)
     if not isinstance(found, Scenario):
         return _editor(request, source, was=was, complaints=views.marked(source, found))
     name = found.name
