@@ -8,7 +8,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,6 @@ from sandbox.model import (
     Msisdn,
     Outcome,
     OutcomeKind,
-    RecordedRequest,
     Shortcode,
     TimerKind,
     Trigger,
@@ -41,6 +40,7 @@ from sandbox.model import (
 from sandbox.store import accounts, file, journal, messages, outbox
 from sandbox.store.database import Database, Tx
 from sandbox.webhooks.dispatcher import lane_of
+from tests.samples import REFUSED
 
 SHORTCODE = Shortcode("48974")
 TALKER = Msisdn("2348020000000")
@@ -236,19 +236,15 @@ def _refuse(tx: Tx, number: int, msisdn: Msisdn, at_ms: int) -> int:
     status = 401 if unowned else 400
     seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=at_ms, account=account)
     body = json.dumps({"from": SHORTCODE, "to": msisdn, "message": _ASKED[number % len(_ASKED)]}).encode()
-    refused = RecordedRequest(
+    refused = replace(
+        REFUSED,
         seq=seq,
         account=account,
         at_ms=at_ms,
-        method="POST",
-        path="/ng/v1/sendsms",
-        client="127.0.0.1",
-        headers=(),
         body=body,
         status_code=status,
         answer=payloads.failure(status, problems),
         problems=problems,
-        warnings=(),
     )
     messages.insert_refusal(tx, refused, _HEADERS)
     return seq

@@ -9,47 +9,21 @@ from sandbox.causes import followers, last_read, may_have_reached, sent_upon
 from sandbox.model import (
     Attempt,
     Direction,
-    Encoding,
     Message,
-    Msisdn,
     Outcome,
     OutcomeKind,
-    Shortcode,
-    Trigger,
 )
-
-AT = 1_704_239_437_000
+from tests.samples import AT_MS as AT
+from tests.samples import ATTEMPT, MO, MT
 
 
 def message(seq: int, direction: str, session: str = "a", at_ms: int = AT) -> Message:
-    return Message(
-        seq=seq,
-        account="default",
-        direction=Direction(direction),
-        msisdn=Msisdn("2348020000000"),
-        shortcode=Shortcode("48974"),
-        text="hello",
-        session_id=session,
-        ref_id=None,
-        sent_date="",
-        at_ms=at_ms,
-        telco="mtn",
-        encoding=Encoding.GSM7,
-        segments=1,
-        state="arrived",
-    )
+    sample = MT if direction == Direction.MT else MO
+    return replace(sample, seq=seq, session_id=session, at_ms=at_ms)
 
 
 def attempt(number: int, started_ms: int, outcome: Outcome | None = None, *warnings: str) -> Attempt:
-    return Attempt(
-        delivery_seq=1,
-        number=number,
-        trigger=Trigger.SCHEDULED,
-        started_ms=started_ms,
-        offset_ms=0,
-        outcome=outcome,
-        warnings=warnings,
-    )
+    return replace(ATTEMPT, number=number, started_ms=started_ms, outcome=outcome, warnings=warnings)
 
 
 def ended(kind: OutcomeKind = OutcomeKind.ANSWERED, error: str = "") -> Outcome:

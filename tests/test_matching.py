@@ -25,27 +25,10 @@ from sandbox.matching import (
     nearest,
     to_mapping,
 )
-from sandbox.model import DeliveryState, Direction, Encoding, Message, MessageState, Msisdn, Shortcode
+from sandbox.model import DeliveryState, Message, MessageState
 from sandbox.store import database, messages
 from sandbox.store.database import Tx
-
-MT = Message(
-    seq=1,
-    account="default",
-    direction=Direction.MT,
-    msisdn=Msisdn("2348020000000"),
-    shortcode=Shortcode("48974"),
-    text="When was the last time you went to the cinema?",
-    session_id="67543uhn3",
-    ref_id=None,
-    sent_date="2024-01-02T23:50:37.000000Z",
-    at_ms=1_000,
-    telco="mtn",
-    encoding=Encoding.GSM7,
-    segments=1,
-    state=MessageState.ARRIVED,
-)
-MO = replace(MT, direction=Direction.MO, text="Yesterday", state=MessageState.UNROUTED)
+from tests.samples import MO, MT
 
 
 def texted(text: str, **changes: object) -> Message:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from sandbox.contract.requests import SendSms
 from sandbox.contract.text import measure
 from sandbox.events import Entry, News
-from sandbox.model import Direction, Encoding, Message, MessageState, Msisdn, RecordedRequest, Shortcode
+from sandbox.model import Msisdn, Shortcode
 from sandbox.store import journal, messages, retention
 from sandbox.store.database import Database, Tx
+from tests.samples import MO, REFUSED
 
 
 def submit(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
@@ -44,44 +46,14 @@ def originate(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
     """An MO message, which is an entry by itself."""
     msisdn = Msisdn("2348020000000")
     seq = journal.announce(tx, News.MESSAGE_ORIGINATED, at_ms=at_ms, account=account, msisdn=msisdn)
-    message = Message(
-        seq=seq,
-        account=account,
-        direction=Direction.MO,
-        msisdn=msisdn,
-        shortcode=Shortcode("48974"),
-        text="Hello",
-        session_id="s",
-        ref_id=None,
-        sent_date="",
-        at_ms=at_ms,
-        telco="mtn",
-        encoding=Encoding.GSM7,
-        segments=1,
-        state=MessageState.UNROUTED,
-    )
-    messages.insert_mo(tx, message)
+    messages.insert_mo(tx, replace(MO, seq=seq, account=account, msisdn=msisdn, at_ms=at_ms))
     return seq
 
 
 def refuse(tx: Tx, *, account: str | None = None, at_ms: int = 0) -> int:
     """A refused call, which is an entry by itself."""
     seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=at_ms, account=account)
-    refused = RecordedRequest(
-        seq=seq,
-        account=account,
-        at_ms=at_ms,
-        method="POST",
-        path="/ng/v1/sendsms",
-        client="",
-        headers=(),
-        body=b"",
-        status_code=400,
-        answer=b"",
-        problems=(),
-        warnings=(),
-    )
-    messages.insert_refusal(tx, refused, b"")
+    messages.insert_refusal(tx, replace(REFUSED, seq=seq, account=account, at_ms=at_ms), b"")
     return seq
 
 

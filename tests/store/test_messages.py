@@ -20,7 +20,6 @@ from sandbox.model import (
     Message,
     MessageState,
     Msisdn,
-    Problem,
     RecordedRequest,
     Shortcode,
     TimerKind,
@@ -29,27 +28,12 @@ from sandbox.model import (
 )
 from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.database import Tx
+from tests import samples
 
 ADA, BEN = Msisdn("2348020000000"), Msisdn("2347030000000")
 SHORT, OTHER_SHORT = Shortcode("48974"), Shortcode("32000")
 
-MT = Message(
-    seq=1,
-    account="default",
-    direction=Direction.MT,
-    msisdn=ADA,
-    shortcode=SHORT,
-    text="When was the last time you went to the cinema?",
-    session_id="67543uhn3",
-    ref_id=None,
-    sent_date="2024-01-02T23:50:37.000000Z",
-    at_ms=1_000,
-    telco="airtel",
-    encoding=Encoding.GSM7,
-    segments=1,
-    state=MessageState.ARRIVED,
-)
-MO = replace(MT, direction=Direction.MO, text="Yesterday", state=MessageState.UNROUTED)
+MT, MO = (replace(each, at_ms=1_000, telco="airtel") for each in (samples.MT, samples.MO))
 
 
 SUBMISSION = messages.Submission(
@@ -108,20 +92,7 @@ def keep_routed(tx: Tx, message: Message, state: DeliveryState) -> None:
 
 
 def refusal(seq: int, account: str | None = "default", at_ms: int = 0) -> RecordedRequest:
-    return RecordedRequest(
-        seq=seq,
-        account=account,
-        at_ms=at_ms,
-        method="POST",
-        path="/ng/v1/sendsms",
-        client="127.0.0.1",
-        headers=(),
-        body=b'{"to": "0802"}',
-        status_code=400,
-        answer=b"{}",
-        problems=(Problem(field="to", code="msisdn_length", message="what", hint="how"),),
-        warnings=(),
-    )
+    return replace(samples.REFUSED, seq=seq, account=account, at_ms=at_ms)
 
 
 def seqs(things: Sequence[Any]) -> list[int]:

@@ -8,36 +8,16 @@ import pytest
 from sandbox.model import (
     Attempt,
     DeliveryState,
-    Direction,
-    Encoding,
-    Message,
-    Msisdn,
     Outcome,
     OutcomeKind,
-    Shortcode,
-    Trigger,
     WebhookDelivery,
 )
 from sandbox.web.page_debugger import DOCUMENTED, Effect, in_order, oddities
 from sandbox.web.page_words import spelled
+from tests import samples
 
-TEXT = Message(
-    seq=5,
-    account="default",
-    direction=Direction.MO,
-    msisdn=Msisdn("2348020000000"),
-    shortcode=Shortcode("48974"),
-    text="yesterday",
-    session_id="67543uhn3",
-    ref_id=None,
-    sent_date="",
-    at_ms=1_704_239_437_000,
-    telco="mtn",
-    encoding=Encoding.GSM7,
-    segments=1,
-    state="delivered",
-)
-ATTEMPT = Attempt(delivery_seq=5, number=1, trigger=Trigger.SCHEDULED, started_ms=TEXT.at_ms, offset_ms=0)
+TEXT = replace(samples.MO, seq=5, state="delivered")
+ATTEMPT = replace(samples.ATTEMPT, delivery_seq=5)
 DELIVERY = WebhookDelivery(
     seq=9,
     message_seq=5,
