@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from sandbox import server
+from sandbox import network, server
 from sandbox.config import DEFAULT_ACCOUNT, Settings
 from sandbox.errors import Busy, Conflict, NotFound
 from sandbox.events import News
@@ -30,6 +30,7 @@ from sandbox.model import (
     OutcomeKind,
     Shortcode,
     Texting,
+    TimerKind,
     WebhookDelivery,
 )
 from sandbox.network import Keeping, new_session_id, trim_now_and_then
@@ -580,6 +581,23 @@ async def test_a_backlog_that_is_far_from_full_is_seldom_counted(monkeypatch: py
     async with playing(backlog=100) as play:
         assert await fill(play) == 100
         assert count.call_count < 20
+
+
+@in_loop
+async def test_a_backlog_that_others_fill_as_well_is_counted_again_before_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "UNCOUNTED", 5)
+    async with playing(backlog=100) as play:
+        play.application.away = True
+        for n in range(3):
+            await play.text(f"text {n}", shortcode=SHORT)
+        await play.house.database.write(fill_with_timers)
+        assert await fill(play) <= network.UNCOUNTED
+
+
+def fill_with_timers(tx: Tx) -> None:
+    """What does not ask whether there is room."""
+    for _ in range(100):
+        outbox.set_timer(tx, due_ms=2**50, kind=TimerKind.LATER, lane="far", account="default", subject=0)
 
 
 # Keeping -----------------------------------------------------------------------------------------------------------

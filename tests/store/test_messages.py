@@ -611,3 +611,14 @@ def test_forgetting_keeps_the_accounts_themselves(two_accounts: Tx) -> None:
     two_accounts.execute("INSERT INTO accounts VALUES ('one', 'token', '{}', 0)")
     retention.forget(two_accounts, None)
     assert count(two_accounts, "accounts") == 1
+
+
+def test_handsets_that_were_never_texted_are_looked_for_among_the_newest(
+    tx: Tx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "SET_UP", 2)
+    numbers = [Msisdn("2348020000003"), Msisdn("2348020000002"), Msisdn("2348020000001")]
+    for number in numbers:
+        messages.put_handset(tx, Handset(account="default", msisdn=number, label="Ada", telco="airtel"))
+    found = messages.silent_handsets(tx, account="default")
+    assert [handset.msisdn for handset in found] == ["2348020000001", "2348020000002"]
