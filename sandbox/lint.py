@@ -93,8 +93,8 @@ def findings(
     """All findings about the messages of one account (oldest first) and the attempts of their webhooks, newest first.
 
     `earlier` are sessions of conversations from before the first of the messages, `paused` the runs that were paused
-    since, `deadline_ms` is what an application
-    has to answer a webhook, `segments` how many an MT message may take before its characters are worth a word.
+    since, `deadline_ms` is what an application has to answer a webhook, `segments` how many an MT message may take
+    before its characters are worth a word.
     """
     in_order = sorted(tried, key=_begun)
     attempts: dict[int, list[Tried]] = defaultdict(list)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from sandbox.clock import Clock
 from sandbox.contract.problems import quote
@@ -47,9 +47,6 @@ from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Queries, Tx
 from sandbox.store.faults import Faults
 from sandbox.store.scenarios import Missed, OwnScenario, Run
-
-if TYPE_CHECKING:
-    pass
 
 MINUTE_MS = 60_000
 COUNTED = 4_096  # conversations whose texts are counted: those in which one was sent last

@@ -150,21 +150,13 @@ def test_a_persons_own_text_lets_it_go_on(looping: Callable[..., tuple[Bench, Pa
     assert (app.texts, list(paused(bench))) == ({ADA: 5 + 1 + 5}, [ADA])
 
 
-def test_a_run_that_is_started_anew_goes_on(looping: Callable[..., tuple[Bench, Parrot]]) -> None:
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_run_that_is_started_anew_goes_on(looping: Callable[..., tuple[Bench, Parrot]], reset: bool) -> None:
     bench, app = looping(after=", after: 1s", loop_limit=5)
     app.send(ADA, "Hello?")
     advance(bench, 60)
-    bench.post("/scenarios/parrot/runs")
-    app.send(ADA, "Hello?")
-    advance(bench, 60)
-    assert app.texts == {ADA: 10}
-
-
-def test_a_reset_lets_it_begin_anew(looping: Callable[..., tuple[Bench, Parrot]]) -> None:
-    bench, app = looping(after=", after: 1s", loop_limit=5)
-    app.send(ADA, "Hello?")
-    advance(bench, 60)
-    assert bench.call("POST", "/reset").status_code in (200, 204)
+    if reset:
+        bench.post("/reset", status=200)
     bench.post("/scenarios/parrot/runs")
     app.send(ADA, "Hello?")
     advance(bench, 60)

@@ -230,18 +230,19 @@ async def test_an_advance_waits_for_each_job_to_end_before_time_goes_on() -> Non
         assert bench.ran == [(1, 1), (2, 2)]
 
 
+async def waits_in_its_rest(until: asyncio.Event) -> Rest:
+    async def rest() -> None:
+        await until.wait()
+
+    return rest
+
+
 @in_loop
 async def test_the_rest_of_a_job_leaves_its_lane_to_the_next_but_time_waits_for_it() -> None:
     async with running(per_lane=1) as bench:
         ended = asyncio.Event()
 
-        async def leaves_its_lane() -> Rest:
-            async def rest() -> None:
-                await ended.wait()
-
-            return rest
-
-        bench.work[1] = leaves_its_lane
+        bench.work[1] = partial(waits_in_its_rest, ended)
         await bench.due(1, 1, 2)
         await bench.due(2, 3)
         async with asyncio.TaskGroup() as tasks:
@@ -260,13 +261,7 @@ async def test_a_lane_waits_when_as_many_rests_are_under_way_as_may_run_in_it() 
     async with running(per_lane=2) as bench:
         ended = asyncio.Event()
 
-        async def leaves_its_lane() -> Rest:
-            async def rest() -> None:
-                await ended.wait()
-
-            return rest
-
-        bench.work = dict.fromkeys(range(50), leaves_its_lane)
+        bench.work = dict.fromkeys(range(50), partial(waits_in_its_rest, ended))
         await bench.due(1, *range(50))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(bench.scheduler.advance(5000))

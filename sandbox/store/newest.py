@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sandbox.model import OPEN_STATES, DeliveryState
 from sandbox.store.database import Queries
+from sandbox.store.outbox import OPEN
 
 LOOKED_AT = 2_000
 """Rows, of each kind, that one search looks at."""
@@ -17,7 +18,6 @@ POINTS = 2_000
 
 COUNTED = 100  # beyond that, "99+" says enough
 _OPEN_COUNTED = 1_000
-_OPEN = "state IN ('pending', 'in_flight', 'retrying')"
 _FAILED = "state IN ('rejected', 'exhausted', 'cancelled')"  # as the index of the failed has it
 
 
@@ -110,8 +110,8 @@ def _by_state(db: Queries, account: str, state: str, before: int | None, limit: 
     if state == DeliveryState.DELIVERED:
         return None
     if state in OPEN_STATES:
-        indexed = _OPEN
-        beyond = f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND {_OPEN} LIMIT 1 OFFSET :most"
+        indexed = OPEN
+        beyond = f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND {OPEN} LIMIT 1 OFFSET :most"
         if db.execute(beyond, {"account": account, "most": LOOKED_AT}).fetchone() is not None:
             return None
     older = "" if before is None else "AND seq < :before "
@@ -152,7 +152,7 @@ def states(db: Queries, account: str) -> Mapping[str, int]:
     counts = dict.fromkeys((str(each) for each in DeliveryState), 0)
     rows = db.execute(
         "SELECT state, COUNT(*) FROM (SELECT state FROM webhook_deliveries "
-        f"WHERE account = :account AND {_OPEN} LIMIT :most) open GROUP BY state",
+        f"WHERE account = :account AND {OPEN} LIMIT :most) open GROUP BY state",
         {"account": account, "most": _OPEN_COUNTED},
     )
     counts.update({state: min(count, COUNTED) for state, count in rows})

@@ -30,7 +30,7 @@ SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_m
        first_failed_ms, next_attempt_ms, redelivery_of, edited
   FROM webhook_deliveries
 """
-_OPEN = "state IN ('pending', 'in_flight', 'retrying')"
+OPEN = "state IN ('pending', 'in_flight', 'retrying')"
 
 NETWORK_LANE = "network"
 """The lane of what handsets do later: in the order of its moments, and of its planning where they are the same."""
@@ -109,7 +109,7 @@ def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
     """Whether an earlier webhook delivery of the same conversation is still open."""
     return (
         db.execute(
-            f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND msisdn = :msisdn AND {_OPEN} "
+            f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND msisdn = :msisdn AND {OPEN} "
             "AND shortcode = :shortcode AND seq < :seq LIMIT 1",
             {
                 "account": delivery.account,
@@ -125,7 +125,7 @@ def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
 def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     """The oldest open webhook delivery of the same conversation."""
     row = db.execute(
-        f"{_DELIVERY} WHERE account = :account AND msisdn = :msisdn AND {_OPEN} AND shortcode = :shortcode "
+        f"{_DELIVERY} WHERE account = :account AND msisdn = :msisdn AND {OPEN} AND shortcode = :shortcode "
         "ORDER BY seq LIMIT 1",
         {"account": delivery.account, "msisdn": delivery.msisdn, "shortcode": delivery.shortcode},
     ).fetchone()
@@ -135,7 +135,7 @@ def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
 def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
     """Every webhook delivery that is still owed an attempt, of one account or of all, oldest first."""
     mine = "" if account is None else " AND account = :account"
-    rows = db.execute(f"{_DELIVERY} WHERE {_OPEN}{mine} ORDER BY seq", {"account": account})
+    rows = db.execute(f"{_DELIVERY} WHERE {OPEN}{mine} ORDER BY seq", {"account": account})
     return [_to_delivery(row) for row in rows]
 
 
@@ -364,7 +364,7 @@ def backlog(db: Queries, most: int) -> int:
     conversation those that wait for their turn have no timer."""
     counts: list[int] = [
         db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {waiting} LIMIT :most)", {"most": most}).fetchone()[0]
-        for waiting in ("timers", f"webhook_deliveries WHERE {_OPEN}")
+        for waiting in ("timers", f"webhook_deliveries WHERE {OPEN}")
     ]
     return max(counts)
 

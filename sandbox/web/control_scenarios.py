@@ -5,7 +5,6 @@ What a scenario's file may say is script.py's affair, and playing it the stage's
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -23,9 +22,6 @@ from sandbox.web.fields import Choice, Identifier, Name, Phone, Text, optional, 
 from sandbox.web.operations import V1, Call, Complained, answer, listed, operation
 from sandbox.web.schema import page
 from sandbox.web.shapes import Shape
-
-if TYPE_CHECKING:
-    pass
 
 _ONE = f"{V1}/scenarios/{{name}}"
 _RUNS = f"{_ONE}/runs"
