@@ -344,13 +344,24 @@ def test_every_second_brace_in_a_row_is_found_where_it_stands() -> None:
 # Limits ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[{a: "])
+@pytest.mark.parametrize("opening", ["[", "{", "[{", "{a: ", "- ", "? ", "[{a: "])
 @pytest.mark.parametrize("parser", ["libyaml", "Python"])
 def test_depth_is_limited_and_overflows_no_stack(opening: str, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use(parser, monkeypatch)
     [found] = complaints("\n" + opening * 100_000)
     assert found.startswith("2:")
     assert found.endswith(": This is nested deeper than 20 levels. No scenario needs that.")
+
+
+@pytest.mark.parametrize("parser", ["libyaml", "Python"])
+def test_a_mistake_that_the_parser_saw_ahead_hides_nothing_that_comes_before_it(
+    parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads on for the end of a key, for at most 1,024 characters, before it says what it has read."""
+    use(parser, monkeypatch)
+    assert complaints("[" * 30 + "@") == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
+    [found] = complaints("[" * 20 + "@")
+    assert found.startswith("1:21: This is no YAML:")
 
 
 def test_the_21st_level_is_one_too_many() -> None:
