@@ -84,6 +84,7 @@ def _constant(name: str) -> float:
     raise _Unusable(f"{name} is not JSON")
 
 
+_MARK = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # a bracket, or a string, in which none counts
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
@@ -101,23 +102,24 @@ def decode_json(body: bytes) -> Any:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
+        _refuse_depth(text[: error.pos])
         raise _Unusable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
-        raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
+    except RecursionError:  # up to Python 3.13, at a depth that depends on its version
+        _refuse_depth(text)
+        raise
+    _refuse_depth(text)
     return value
 
 
-def _too_deep(value: object) -> bool:
-    """Whether arrays and objects stand in each other more than `MAX_DEPTH` times."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [each for each in level if isinstance(each, dict | list)]
-        if not level:
-            return False
-        level = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
-    return True
+def _refuse_depth(text: str) -> None:
+    """Raise _Unusable if arrays and objects stand in each other more than `MAX_DEPTH` times in what was read as JSON."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for mark in _MARK.findall(text):
+        depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
+        if depth > MAX_DEPTH:
+            raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 def unusable_character(text: str) -> str | None:
