@@ -112,7 +112,7 @@ def decode_json(body: bytes) -> Any:
 
 
 def _refuse_depth(text: str) -> None:
-    """Raise _Unusable if arrays and objects stand in each other more than `MAX_DEPTH` times in what was read as JSON."""
+    """Raise _Unusable if `text`, as far as it was read as JSON, has more than `MAX_DEPTH` levels."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
