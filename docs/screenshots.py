@@ -362,7 +362,9 @@ def main() -> None:
     names = sys.argv[2:]
     with town() as built, sync_playwright() as playwright:
         built.client.set_clock("resume")
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=QUIET
+        )
         if not names:
             picture_readme(browser, built)
         made = photograph(browser, built, [each for each in SCENES if not names or each.name in names], folder)

@@ -25,7 +25,8 @@ from sandbox.config import Settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = "/usr/bin/chromium"
+# The first that is there. The shell has no windows to draw, and needs a third of the processor time for the same page.
+CHROMIUM = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -46,10 +47,11 @@ def browser() -> "Iterator[Browser]":
         from playwright.sync_api import sync_playwright
     except ImportError:
         _missing("playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        _missing(f"there is no {CHROMIUM}")
+    found = next((path for path in CHROMIUM if Path(path).exists()), None)
+    if found is None:
+        _missing(f"there is no {' or '.join(CHROMIUM)}")
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        made = playwright.chromium.launch(executable_path=found, args=FLAGS.split())
         yield made
         made.close()
 
