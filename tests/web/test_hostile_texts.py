@@ -340,20 +340,20 @@ def couple(
         yield CORPUS[request.param], one, other
 
 
-@pytest.mark.parametrize("surface", SURFACES)
-def test_a_hostile_text_is_shown_literally_and_changes_nothing_else(surface: str, couple: Couple) -> None:
+def test_a_hostile_text_is_shown_literally_and_changes_nothing_else(couple: Couple, subtests: pytest.Subtests) -> None:
     text, hostile, harmless = couple
-    pages = list(SURFACES[surface](hostile, text))
-    twins = SURFACES[surface](harmless, twin(text)) if any(seen.alike for seen in pages) else ()
-    for number, (seen, other) in enumerate(zip_longest(pages, twins, fillvalue=Seen(page="", alike=False))):
-        where = f"page {number} of {surface}"
-        reading = Reading.of(seen.page)
-        for wanted in seen.wanted:
-            assert wanted in reading.everywhere(), where
-        assert reading.found == [], where
-        assert reading.hidden() == [], where
-        if seen.alike and other.alike:
-            assert reading.elements == Reading.of(other.page).elements, where
+    for name, surface in SURFACES.items():
+        with subtests.test(name):
+            pages = list(surface(hostile, text))
+            twins = surface(harmless, twin(text)) if any(seen.alike for seen in pages) else ()
+            for number, (seen, other) in enumerate(zip_longest(pages, twins, fillvalue=Seen(page="", alike=False))):
+                reading = Reading.of(seen.page)
+                for wanted in seen.wanted:
+                    assert wanted in reading.everywhere(), f"page {number}"
+                assert reading.found == [], f"page {number}"
+                assert reading.hidden() == [], f"page {number}"
+                if seen.alike and other.alike:
+                    assert reading.elements == Reading.of(other.page).elements, f"page {number}"
 
 
 @pytest.fixture(scope="module")
@@ -362,8 +362,7 @@ def guarded(serving: Serving) -> Iterator[Running]:
         yield running
 
 
-@pytest.mark.parametrize("text", CORPUS.values(), ids=[each.replace(" ", "-") for each in CORPUS])
-def test_a_hostile_text_instead_of_the_control_token_is_no_login(guarded: Running, text: str) -> None:
+def test_a_hostile_text_instead_of_the_control_token_is_no_login(guarded: Running, subtests: pytest.Subtests) -> None:
     def look(typed_: str) -> Reading:
         answer = guarded.request(
             "POST",
@@ -376,28 +375,41 @@ def test_a_hostile_text_instead_of_the_control_token_is_no_login(guarded: Runnin
         assert "set-cookie" not in answer.headers
         return Reading.of(answer.text)
 
-    found = look(text)
-    assert found.elements == look(twin(text)).elements
-    assert found.hidden() == []
+    for name, text in CORPUS.items():
+        with subtests.test(name):
+            found = look(text)
+            assert found.elements == look(twin(text)).elements
+            assert found.hidden() == []
 
 
-@pytest.mark.parametrize("text", CORPUS.values(), ids=[each.replace(" ", "-") for each in CORPUS])
-def test_a_hostile_text_stays_within_its_event(bench: Bench, text: str) -> None:
+def test_a_hostile_text_stays_within_its_event(bench: Bench, subtests: pytest.Subtests) -> None:
     """The event stream is made of lines; a text may hold any."""
-    bench.submit(message=text, session_id=text[:255])
-    bench.sent(message="the last")
+    seen = "0"
+    for name, text in CORPUS.items():
+        with subtests.test(name):
+            bench.submit(message=text, session_id=text[:255])
+            bench.sent(message="the last")
+            lines = lines_of_events(bench, after=seen)
+            seen = next(line.removeprefix("id: ") for line in reversed(lines) if line.startswith("id: "))
+            kinds = {line.removeprefix("event: ") for line in lines if line.startswith("event: ")}
+            data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+            assert kinds <= set(News)
+            assert all(
+                line == "" or line.startswith(("id: ", "event: ", "data: ", "retry: 1000", ": ")) for line in lines
+            )
+            if is_sendable(text) and len(text[:255]) == len(text):
+                assert next(each["message"]["text"] for each in data if "message" in each) == text
+
+
+def lines_of_events(bench: Bench, after: str) -> list[str]:
+    """What the stream says after an event, up to the one about the text "the last"."""
     connection = http.client.HTTPConnection("127.0.0.1", bench.sandbox.address.port, timeout=10)
     try:
-        connection.request("GET", f"/_sandbox/v1/events?account={bench.account}&after=0")
+        connection.request("GET", f"/_sandbox/v1/events?account={bench.account}&after={after}")
         answer = connection.getresponse()
         lines: list[str] = []
         while not lines or '"the last"' not in lines[-1]:
             lines.append(answer.readline().decode().rstrip("\n"))
     finally:
         connection.close()
-    kinds = {line.removeprefix("event: ") for line in lines if line.startswith("event: ")}
-    data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
-    assert kinds <= set(News)
-    assert all(line == "" or line.startswith(("id: ", "event: ", "data: ", "retry: 1000", ": ")) for line in lines)
-    if is_sendable(text) and len(text[:255]) == len(text):
-        assert next(each["message"]["text"] for each in data if "message" in each) == text
+    return lines

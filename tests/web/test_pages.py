@@ -84,7 +84,7 @@ def application() -> Iterator[Application]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         app = Application(f"http://127.0.0.1:{listening.server_address[1]}/sms")
-        thread = threading.Thread(target=listening.serve_forever)
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield app
         listening.shutdown()
