@@ -38,6 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long forms of the proofs; see tests/proof.py")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The modules that take longest come first: then no processor waits for another at the end."""
+    long = {item.path for item in items if item.get_closest_marker("browser") or item.get_closest_marker("proof")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """How much of a proof to run: `sized(short, long)` is the first on every push, the second with --long."""
