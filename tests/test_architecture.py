@@ -159,13 +159,18 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> frozenset[str]:
     return frozenset(found_imports(path))
 
 
 def found_imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in the file it does so."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -228,8 +233,7 @@ def test_no_room_is_too_large() -> None:
 
 
 def test_a_module_says_what_lives_in_it() -> None:
-    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in modules().items()}
-    assert [name for name, tree in trees.items() if not ast.get_docstring(tree)] == []
+    assert [name for name, path in modules().items() if not ast.get_docstring(tree(path))] == []
 
 
 def test_the_architecture_page_names_every_module() -> None:
