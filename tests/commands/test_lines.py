@@ -113,7 +113,7 @@ def test_nothing_hostile_is_printed(filled: Shell, command: str, exit_code: int)
     assert done.exit_code == exit_code, done.output
     assert harmless(done.stdout)
     assert harmless(done.stderr)
-    assert "\\u202e" in done.output  # it did come, and is visible
+    assert "\\u202e" in done.stdout + done.stderr  # it did come, and is visible
 
 
 def test_a_webhook_delivery_with_its_attempts_holds_nothing_hostile(filled: Shell, routed: Bench) -> None:
