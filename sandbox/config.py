@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from sandbox.errors import Invalid, SettingsError
 from sandbox.model import Account, CallbackAuth, MsisdnFormat, Order
+from sandbox.nesting import too_deep
 
 PREFIX = "NINEBITS_SANDBOX_"  # an application's own NINEBITS_… variables hold real tokens
 CONFIG_ENV = f"{PREFIX}CONFIG"
@@ -174,7 +175,7 @@ def _success_body(value: object) -> str:
         (text + written).encode()  # refuses lone surrogates
     except (ValueError, RecursionError):
         body = None
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or too_deep(text):
         raise ValueError("the text of a JSON object, at most 16384 characters")
     if not set(re.findall(r"\{(\w+)\}", written)) <= set(PLACEHOLDERS):  # outside its strings JSON has no {word}
         raise ValueError("no {placeholder} but " + " ".join(f"{{{name}}}" for name in PLACEHOLDERS))

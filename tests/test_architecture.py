@@ -14,7 +14,7 @@ LINES = 600
 
 # Imports go strictly down, or from a later to an earlier module of the same room (listed order).
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("model", "errors", "clock", "config", "link", "client", "answers", "demo.survey"),
+    ("model", "errors", "clock", "nesting", "config", "link", "client", "answers", "demo.survey"),
     (
         "events",
         "causes",
@@ -143,7 +143,7 @@ ADDRESSES = {
 }
 
 # Modules of one room may use the earlier ones; these also know each other.
-SIBLINGS = {("config", "model"), ("config", "errors")}
+SIBLINGS = {("config", "model"), ("config", "errors"), ("config", "nesting")}
 SIBLINGS |= {("link", "errors"), ("client", "errors"), ("client", "link")}
 SIBLINGS |= {("hosting", "edge"), ("hostile", "misbehaviour")}
 

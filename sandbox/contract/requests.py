@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sandbox.contract.numbers import NumberFault, parse_msisdn, parse_shortcode
 from sandbox.contract.problems import problem, quote
 from sandbox.model import Msisdn, Problem, Shortcode
+from sandbox.nesting import MAX_DEPTH, too_deep
 
 EXAMPLE = (  # the documented one [D]
     '{"from": "48974", "to": "2348020000000", "message": "When was the last time you went to the cinema?", '
@@ -22,7 +23,7 @@ EXAMPLE = (  # the documented one [D]
 KEYS = ("from", "to", "message", "session_id", "sent_date")  # the table of [D], all required in strict mode
 _NAMES = (*KEYS, "ref_id")  # [R]
 LENIENT = frozenset({"session_id", "sent_date"})  # may be missing in lenient mode [S]
-MAX_DEPTH = 32
+TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 MAX_OPAQUE = 255  # characters of session_id and ref_id [S]
 
 _RFC3339 = re.compile(
@@ -84,7 +85,6 @@ def _constant(name: str) -> float:
     raise _Unusable(f"{name} is not JSON")
 
 
-_MARK = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # a bracket, or a string, in which none counts
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
@@ -102,24 +102,14 @@ def decode_json(body: bytes) -> Any:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        _refuse_depth(text[: error.pos])
+        if too_deep(text[: error.pos]):
+            raise _Unusable(TOO_DEEP) from None
         raise _Unusable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:  # up to Python 3.13, at a depth that depends on its version
-        _refuse_depth(text)
-        raise
-    _refuse_depth(text)
+    except RecursionError:  # as Python before 3.13 has it
+        raise _Unusable(TOO_DEEP) from None
+    if too_deep(text):
+        raise _Unusable(TOO_DEEP)
     return value
-
-
-def _refuse_depth(text: str) -> None:
-    """Raise _Unusable if `text`, as far as it was read as JSON, has more than `MAX_DEPTH` levels."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for mark in _MARK.findall(text):
-        depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
-        if depth > MAX_DEPTH:
-            raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 def unusable_character(text: str) -> str | None:

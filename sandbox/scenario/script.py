@@ -31,6 +31,7 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "SCHEMA", "Complaint", "read", "write"]
 
 MAX_BYTES = 1024 * 1024  # as UTF-8
 MAX_DEPTH = 20
+TOO_DEEP = f"This is nested deeper than {MAX_DEPTH} levels. No scenario needs that."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ def _compose(source: str, reading: Reading) -> Node | None:
                 node = Unread(at)
             case yaml.CollectionStartEvent():
                 if len(begun) == MAX_DEPTH:
-                    raise _Unreadable((at, f"This is nested deeper than {MAX_DEPTH} levels. No scenario needs that."))
+                    raise _Unreadable((at, TOO_DEEP))
                 begun.append((at, isinstance(event, yaml.MappingStartEvent), []))
                 continue
             case yaml.CollectionEndEvent():
@@ -141,23 +142,16 @@ def _compose(source: str, reading: Reading) -> Node | None:
 
 
 def _events(source: str) -> Iterator[tuple[Any, int, int]]:
-    """What the YAML says, from where to where. Raises _Unreadable at a mistake, after everything that comes before it.
-
-    A parser looks ahead for the end of a key, up to 1,024 characters, so that it may raise before it has said what it
-    has read there; PyYAML 6.0.4 does at 1,000 brackets, with us to be told of the 21st. What stands before the mistake
-    is then read by itself.
-    """
+    """What the YAML says, from where to where. Raises _Unreadable."""
     import yaml
 
-    at, said = 0, 0
+    at = 0
     try:
-        for said, (event, at, end) in enumerate(_parsed(source), start=1):  # noqa: B007
+        for event, at, end in _parsed(source):
             yield event, at, end
     except yaml.MarkedYAMLError as error:
-        at, message = _syntax(source, error, at)
-        with suppress(yaml.YAMLError, ValueError, OverflowError):
-            yield from islice(_parsed(source[:at]), said, None)
-        raise _Unreadable((at, message)) from None
+        depth = _depth_before(source, error) if isinstance(error, yaml.scanner.ScannerError) else None
+        raise _Unreadable(depth or _syntax(source, error, at)) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as an escape for what is no character
         raise _Unreadable((at, f"After this it is no YAML: {visible(str(error))[:200]}.")) from None
 
@@ -174,6 +168,24 @@ def _parsed(source: str) -> Iterator[tuple[Any, int, int]]:
             while at > 0 and source[at - 1] == " ":
                 at -= 1
         yield event, at, end
+
+
+def _depth_before(source: str, error: Any) -> tuple[int, str] | None:
+    """The complaint about depth, if what stands before a mistake of the scanner is nested too deep already.
+
+    The scanner looks up to 1,024 characters ahead for the end of a key, and raises before the parser has told us what
+    stands there. PyYAML 6.0.4 raises after 1,000 brackets, before it has told us of the 21st.
+    """
+    import yaml
+
+    before = min(mark.index for mark in (error.context_mark, error.problem_mark) if mark)
+    depth = 0
+    with suppress(yaml.YAMLError, ValueError, OverflowError):
+        for event, at, _ in _parsed(source[:before]):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                return at, TOO_DEEP
+    return None
 
 
 def _refuse_references(event: Any, at: int, reading: Reading) -> None:

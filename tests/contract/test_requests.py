@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sandbox.contract import payloads
-from sandbox.contract.requests import KEYS, MAX_DEPTH, MAX_OPAQUE, SendSms, decode_json, is_instant, parse
+from sandbox.contract.requests import KEYS, MAX_OPAQUE, SendSms, decode_json, is_instant, parse
 from sandbox.model import Problem
+from sandbox.nesting import MAX_DEPTH
 
 MAX_TEXT = 1600
 

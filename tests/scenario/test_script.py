@@ -353,15 +353,26 @@ def test_depth_is_limited_and_overflows_no_stack(opening: str, parser: str, monk
     assert found.endswith(": This is nested deeper than 20 levels. No scenario needs that.")
 
 
+@pytest.mark.parametrize("mistake", ["@", '"no end', "'no end", r'"\xZZ"', "&", "*", "!<foo", '"a\n---\n'])
 @pytest.mark.parametrize("parser", ["libyaml", "Python"])
-def test_a_mistake_that_the_parser_saw_ahead_hides_nothing_that_comes_before_it(
-    parser: str, monkeypatch: pytest.MonkeyPatch
+def test_a_mistake_that_was_seen_ahead_hides_no_depth_before_it(
+    parser: str, mistake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It reads on for the end of a key, for at most 1,024 characters, before it says what it has read."""
+    """The scanner reads on for the end of a key, for at most 1,024 characters, before it says what it has read."""
     use(parser, monkeypatch)
-    assert complaints("[" * 30 + "@") == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
-    [found] = complaints("[" * 20 + "@")
-    assert found.startswith("1:21: This is no YAML:")
+    assert complaints("[" * 30 + mistake) == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
+    [found] = complaints("[" * 20 + mistake)
+    assert "This is no YAML:" in found
+
+
+@pytest.mark.parametrize("source", ["? : ]", "? : @", "? : -", "? : - a", "scenario: x\nsteps:\n  - ? : - a\n"])
+@pytest.mark.parametrize("parser", ["libyaml", "Python"])
+def test_what_comes_before_a_mistake_may_mean_something_else_without_it(
+    parser: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(parser, monkeypatch)
+    [found] = complaints(source)
+    assert "This is no YAML:" in found
 
 
 def test_the_21st_level_is_one_too_many() -> None:

@@ -1,0 +1,22 @@
+"""How deep JSON is nested, told from its text: how deep a parser can go depends on Python's version."""
+
+import re
+
+MAX_DEPTH = 32  # arrays and objects in each other [S]
+
+_MARK = re.compile(
+    r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL
+)  # a bracket, or a string, whose brackets do not count
+
+
+def too_deep(text: str) -> bool:
+    """Whether arrays and objects stand in each other more than `MAX_DEPTH` times in JSON, or in the beginning of it."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for found in _MARK.finditer(text):
+        mark = text[found.start()]
+        depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
+        if depth > MAX_DEPTH:
+            return True
+    return False
