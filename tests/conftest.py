@@ -340,6 +340,7 @@ _leftovers = pytest.StashKey[Leftovers]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # where pytest-xdist deals out modules: in the order of this file
     config.stash[_leftovers] = it = Leftovers()
     config.pluginmanager.register(it)
 

@@ -7,8 +7,6 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -18,10 +16,7 @@ import pytest
 from sandbox import hosting
 
 _DESCRIPTORS = Path("/proc/self/fd")
-_OF_LOOPS: tuple[str, ...] = ("asyncio_", "uvloop")  # threads that an event loop keeps for what blocks
-with suppress(PackageNotFoundError):
-    if version("uvloop").startswith("0.21."):
-        _OF_LOOPS += ("ThreadPoolExecutor-",)  # which had no name of their own yet
+_OF_LOOPS = ("asyncio_", "uvloop_")  # threads that an event loop keeps for what blocks
 _MOST_OF_LOOPS = 32
 
 

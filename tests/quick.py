@@ -1,7 +1,7 @@
 """The quick loop: python tests/quick.py [pytest options] runs, on all processors, what half a minute is enough for.
 
 Left out are modules that take longer than a second or start processes of their own: browser, proofs, stops, the
-documents' examples. Who works on one of those runs it by name; before a change lands, the whole suite runs.
+documents' examples. Who works on one of those runs it by pytest; before a change lands, the whole suite runs.
 """
 
 import sys
@@ -75,6 +75,8 @@ LEFT_OUT = (
 
 
 def main() -> int:
+    gone = [name for name in LEFT_OUT if not (TESTS / name.partition("::")[0]).exists()]
+    assert not gone, f"These are no modules any more: {gone}"
     left_out = [f"--deselect=tests/{name}" if "::" in name else f"--ignore={TESTS / name}" for name in LEFT_OUT]
     return int(pytest.main(["-q", "-n", "auto", "--dist", "loadfile", *left_out, *sys.argv[1:], str(TESTS)]))
 

@@ -169,7 +169,7 @@ BEGINNINGS = {
 async def crowd(server: Server, seconds: float, seen: Seen) -> int:
     """All of them at once, for so long, and for three rounds of the unread streams however slow this machine is.
 
-    Returns how many bytes the server has grown by since two rounds were over, when all that ever happens had happened.
+    Returns how many bytes the server has grown by since two rounds were over: nothing new happens after them.
     """
     port = int(server.url.rpartition(":")[2])
     until = stopwatch() + seconds

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from select import select
 from subprocess import PIPE
 from time import monotonic
 
@@ -231,6 +232,7 @@ def test_a_run_is_stopped_when_somebody_interrupts_it(
 ) -> None:
     with run.process("scenario", "run", write("once.yaml", ONCE), stderr=PIPE) as process:
         assert process.stderr is not None
+        assert select([process.stderr], [], [], PATIENCE_S)[0], "it says nothing"
         assert "1/2" in process.stderr.readline()  # it follows the run
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) != 0

@@ -388,8 +388,8 @@ def test_a_hostile_text_stays_within_its_event(bench: Bench, subtests: pytest.Su
     for name, text in CORPUS.items():
         with subtests.test(name):
             bench.submit(message=text, session_id=text[:255])
-            bench.sent(message="the last")
-            lines = lines_of_events(bench, after=seen)
+            bench.sent(message=f"the end of {name}")
+            lines = lines_of_events(bench, after=seen, end=f"the end of {name}")
             seen = next(line.removeprefix("id: ") for line in reversed(lines) if line.startswith("id: "))
             kinds = {line.removeprefix("event: ") for line in lines if line.startswith("event: ")}
             data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
@@ -401,14 +401,14 @@ def test_a_hostile_text_stays_within_its_event(bench: Bench, subtests: pytest.Su
                 assert next(each["message"]["text"] for each in data if "message" in each) == text
 
 
-def lines_of_events(bench: Bench, after: str) -> list[str]:
-    """What the stream says after an event, up to the one about the text "the last"."""
+def lines_of_events(bench: Bench, *, after: str, end: str) -> list[str]:
+    """What the stream says after an event, up to the one about the text `end`."""
     connection = http.client.HTTPConnection("127.0.0.1", bench.sandbox.address.port, timeout=10)
     try:
         connection.request("GET", f"/_sandbox/v1/events?account={bench.account}&after={after}")
         answer = connection.getresponse()
         lines: list[str] = []
-        while not lines or '"the last"' not in lines[-1]:
+        while not lines or f'"{end}"' not in lines[-1]:
             lines.append(answer.readline().decode().rstrip("\n"))
     finally:
         connection.close()
