@@ -141,6 +141,9 @@ def _compose(source: str, reading: Reading) -> Node | None:
     return root[0] if root else None
 
 
+_BRACKET = re.compile(r"[\[{]")
+
+
 def _events(source: str) -> Iterator[tuple[Any, int, int]]:
     """What the YAML says, from where to where. Raises _Unreadable."""
     import yaml
@@ -150,7 +153,7 @@ def _events(source: str) -> Iterator[tuple[Any, int, int]]:
         for event, at, end in _parsed(source):
             yield event, at, end
     except yaml.MarkedYAMLError as error:
-        depth = _depth_before(source, error) if isinstance(error, yaml.scanner.ScannerError) else None
+        depth = _depth_before(source, error, at) if isinstance(error, yaml.scanner.ScannerError) else None
         raise _Unreadable(depth or _syntax(source, error, at)) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as an escape for what is no character
         raise _Unreadable((at, f"After this it is no YAML: {visible(str(error))[:200]}.")) from None
@@ -170,8 +173,10 @@ def _parsed(source: str) -> Iterator[tuple[Any, int, int]]:
         yield event, at, end
 
 
-def _depth_before(source: str, error: Any) -> tuple[int, str] | None:
+def _depth_before(source: str, error: Any, at: int) -> tuple[int, str] | None:
     """The complaint about depth, if what stands before a mistake of the scanner is nested too deep already.
+
+    `at` is where the last thing begins that the parser has told us of.
 
     The scanner looks up to 1,024 characters ahead for the end of a key, and raises before the parser has told us what
     stands there. PyYAML 6.0.4 raises after 1,000 brackets, before it has told us of the 21st.
@@ -179,6 +184,8 @@ def _depth_before(source: str, error: Any) -> tuple[int, str] | None:
     import yaml
 
     before = min(mark.index for mark in (error.context_mark, error.problem_mark) if mark)
+    if not _BRACKET.search(source, at, before):
+        return None
     depth = 0
     with suppress(yaml.YAMLError, ValueError, OverflowError):
         for event, at, _ in _parsed(source[:before]):
