@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from sandbox.errors import Invalid, SettingsError
 from sandbox.model import Account, CallbackAuth, MsisdnFormat, Order
-from sandbox.nesting import too_deep
 
 PREFIX = "NINEBITS_SANDBOX_"  # an application's own NINEBITS_… variables hold real tokens
 CONFIG_ENV = f"{PREFIX}CONFIG"
@@ -168,6 +167,8 @@ def _client_url(value: object) -> str:
 
 
 def _success_body(value: object) -> str:
+    from sandbox.nesting import too_deep  # here, because most settings and commands do without
+
     text = value if isinstance(value, str) and len(value) <= 16_384 else ""
     try:
         body = json.loads(text)
