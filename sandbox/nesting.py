@@ -4,9 +4,8 @@ import re
 
 MAX_DEPTH = 32  # arrays and objects in each other [S]
 
-_MARK = re.compile(
-    r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL
-)  # a bracket, or a string, whose brackets do not count
+# A bracket, or a string, whose brackets do not count.
+_MARK = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def too_deep(text: str) -> bool:

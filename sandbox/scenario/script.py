@@ -141,7 +141,7 @@ def _compose(source: str, reading: Reading) -> Node | None:
     return root[0] if root else None
 
 
-_BRACKET = re.compile(r"[\[{]")
+_BRACKET = re.compile(r"[\[{]")  # with which alone a look ahead goes deeper
 
 
 def _events(source: str) -> Iterator[tuple[Any, int, int]]:
