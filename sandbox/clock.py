@@ -13,6 +13,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_999
 """The end of the year 9999: ISO 8601 and Python know no later moment without an agreement."""
 
+JUMP_MS = 1000
+"""The system's clock is followed when it is off by this much: somebody set it, or the machine slept."""
+LOOK_S = 1.0
+"""Real seconds after which a running clock is looked at again, in case the system's has jumped."""
+
 stopwatch = time.perf_counter
 """Real seconds as a float, for durations only."""
 
@@ -21,12 +26,17 @@ class Clock:
     """A clock that runs with the system's, or stands still until it is moved.
 
     `Clock.system()` runs; `Clock.virtual()` is frozen from the start. Either may be frozen, moved on and resumed at run
-    time; time never goes back but by `reset`.
+    time; it goes back only by `shift` and `reset`.
+
+    A running clock counts with the machine's monotonic clock, so that what is waited for keeps its distance when the
+    system's clock is set or the machine sleeps. It follows such a jump (`jump_ms`) by `shift`, together with everything
+    that is planned: see `Scheduler.shift`.
     """
 
     def __init__(self, *, frozen: bool) -> None:
+        self._base_ms = self.system_ms() - self._monotonic_ms()
         self._ahead_ms = 0
-        self._frozen_at_ms: int | None = self._real_ms() if frozen else None
+        self._frozen_at_ms: int | None = self.system_ms() if frozen else None
 
     @classmethod
     def system(cls) -> "Clock":
@@ -37,8 +47,13 @@ class Clock:
         return cls(frozen=True)
 
     @staticmethod
-    def _real_ms() -> int:
+    def system_ms() -> int:
+        """The system's time."""
         return time.time_ns() // 1_000_000
+
+    @staticmethod
+    def _monotonic_ms() -> int:
+        return time.monotonic_ns() // 1_000_000
 
     @property
     def frozen(self) -> bool:
@@ -46,13 +61,13 @@ class Clock:
 
     @property
     def ahead_ms(self) -> int:
-        """How far this clock is ahead of the system's."""
-        return self.now_ms() - self._real_ms()
+        """How far this clock is ahead of the system's; negative when it is behind."""
+        return self.now_ms() - self.system_ms()
 
     def now_ms(self) -> int:
         if self._frozen_at_ms is not None:
             return self._frozen_at_ms
-        return self._real_ms() + self._ahead_ms
+        return self._base_ms + self._monotonic_ms() + self._ahead_ms
 
     def freeze(self) -> None:
         """Stand still at the present moment; a frozen clock stays as it is."""
@@ -61,7 +76,8 @@ class Clock:
     def resume(self) -> None:
         """Run on from the present moment; a running clock stays as it is."""
         if self._frozen_at_ms is not None:
-            self._ahead_ms = self._frozen_at_ms - self._real_ms()
+            self._ahead_ms = self.ahead_ms
+            self._base_ms = self.system_ms() - self._monotonic_ms()
             self._frozen_at_ms = None
 
     def move_to(self, at_ms: int) -> None:
@@ -74,18 +90,32 @@ class Clock:
         else:
             self._ahead_ms += at_ms - now
 
+    def jump_ms(self) -> int:
+        """How far the system's clock has jumped since a running clock last followed it; 0 if by less than `JUMP_MS`."""
+        if self._frozen_at_ms is not None:
+            return 0
+        off = self.system_ms() - self._monotonic_ms() - self._base_ms
+        return off if abs(off) >= JUMP_MS else 0
+
+    def follow(self, by_ms: int) -> None:
+        """Go along with a jump of the system's clock."""
+        self._base_ms += by_ms
+
     def reset(self) -> None:
-        """Back to the system's time, for when nothing is left that remembers another; a frozen clock stands there."""
+        """Show the system's time, wherever this clock was; a frozen one stands there. What was planned by another time
+        has to be forgotten or moved along."""
+        self._base_ms = self.system_ms() - self._monotonic_ms()
         self._ahead_ms = 0
         if self._frozen_at_ms is not None:
-            self._frozen_at_ms = self._real_ms()
+            self._frozen_at_ms = self.system_ms()
 
     async def wait(self, woken: asyncio.Event, until_ms: int | None) -> None:
-        """Return when `woken` is set, or when this clock reaches `until_ms` (never, if None or frozen before it)."""
-        if until_ms is None or (self.frozen and until_ms > self.now_ms()):
+        """Return when `woken` is set, or when this clock reaches `until_ms` (never, if None or frozen before it). While
+        the clock runs, return after `LOOK_S` in any case, to look for a jump."""
+        if self.frozen and (until_ms is None or until_ms > self.now_ms()):
             await woken.wait()
             return
-        seconds = (until_ms - self.now_ms()) / 1000
+        seconds = LOOK_S if until_ms is None else min(LOOK_S, (until_ms - self.now_ms()) / 1000)
         if seconds <= 0:
             return
         try:
@@ -106,4 +136,13 @@ def to_iso(at_ms: int) -> str:
     >>> to_iso(1704239437000)
     '2024-01-02T23:50:37.000000Z'
     """
-    return (_EPOCH + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return us_to_iso(at_ms * 1000)
+
+
+def us_to_iso(at_us: int) -> str:
+    """The same of microseconds since 1970.
+
+    >>> us_to_iso(1704239437000001)
+    '2024-01-02T23:50:37.000001Z'
+    """
+    return (_EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

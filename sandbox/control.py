@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sandbox.bus import Bus, Subscription
+from sandbox.bus import Bus
 from sandbox.clock import LAST_MS, Clock
 from sandbox.errors import Conflict, Invalid, NotFound, StorageError
 from sandbox.events import Entry, News
@@ -33,6 +33,7 @@ from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Queries, Tx
 from sandbox.store.faults import Faults
+from sandbox.waiting import Watch
 from sandbox.webhooks import dispatcher
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Control:
         scheduler: Scheduler,
         network: Network,
         bus: Bus,
+        watch: Watch,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -73,6 +75,7 @@ class Control:
         self._scheduler = scheduler
         self._network = network
         self._bus = bus
+        self._watch = watch
         self._changing = asyncio.Lock()  # of accounts: what is checked first has to hold until it is written
 
     # Texts and webhook deliveries
@@ -89,7 +92,7 @@ class Control:
             message, delivery = await self._network.originate(texting)
             if delivery is None or wait_s is None:
                 return Texted(message=message, delivery=delivery)
-            await _first(news, lambda entry: _ends_attempt(entry, delivery), wait_s)
+            await self._watch.hear(texting.account, news, partial(_ends_attempt, delivery), wait_s)
         return await self._database.read(partial(_texted, message, delivery))
 
     async def attempt(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
@@ -100,7 +103,7 @@ class Control:
         with self._bus.subscribe(lambda entry: entry.subject == seq or entry.kind in _GONE) as news:
             delivery = await self._database.write(partial(self._attempt, seq))
             if wait_s is not None:
-                await _first(news, lambda entry: _ends_attempt(entry, delivery), wait_s)
+                await self._watch.hear(delivery.account, news, partial(_ends_attempt, delivery), wait_s)
         return await self._database.read(partial(_latest, delivery))
 
     def _attempt(self, seq: int, tx: Tx) -> WebhookDelivery:
@@ -123,7 +126,7 @@ class Control:
         with self._bus.subscribe(lambda entry: entry.kind in _ENDINGS) as news:
             made = await self._database.write(partial(self._redeliver, seq, edited))
             if wait_s is not None:
-                await _first(news, lambda entry: _ends_attempt(entry, made), wait_s)
+                await self._watch.hear(made.account, news, partial(_ends_attempt, made), wait_s)
         return await self._database.read(partial(_latest, made))
 
     def _redeliver(self, seq: int, edited: bytes | None, tx: Tx) -> WebhookDelivery:
@@ -227,20 +230,18 @@ class Control:
         if account is not None:
             await self._database.write(partial(self._reset, account))
             return
-        ahead_ms = self._clock.ahead_ms
-        self._clock.reset()
-        self._scheduler.forget_pace()
-        try:
-            await self._database.write(partial(self._reset, account))
-        except StorageError:  # what was not forgotten belongs to the time that was
-            self._clock.move_to(self._clock.now_ms() + ahead_ms)
-            raise
+        await self._database.write(partial(self._reset, None), alone=True)
 
     def _reset(self, account: str | None, tx: Tx) -> None:
         retention.forget(tx, account)
         stored_faults.forget(tx, self._faults, account)
         self._stage.forget(tx, account)
-        journal.record(tx, News.RESET, at_ms=self._clock.now_ms(), account=account)
+        at_ms = self._clock.now_ms()
+        if account is None:  # what is written from here on belongs to the system's time again
+            at_ms = self._clock.system_ms()
+            tx.then.append(self._clock.reset)
+            tx.then.append(self._scheduler.forget)
+        journal.record(tx, News.RESET, at_ms=at_ms, account=account)
 
     # Faults
 
@@ -290,6 +291,16 @@ class Control:
         self._clock.resume()
         await self._clock_changed()
 
+    async def to_system(self) -> None:
+        """Let the clock run and show the system's time again. What is planned keeps its distance, so that nothing comes
+        due by it."""
+        await self._scheduler.shift(lambda: -self._clock.ahead_ms, self._to_system)
+        await self._clock_changed()
+
+    def _to_system(self, by_ms: int) -> None:
+        self._clock.resume()
+        self._clock.reset()
+
     async def advance(self, by_ms: int) -> int:
         """Move the clock on and return after everything that came due has run to its end.
 
@@ -311,22 +322,11 @@ def _concerns(account: str, msisdn: str, entry: Entry) -> bool:
     return entry.kind in _GONE or (entry.account == account and entry.msisdn == msisdn)
 
 
-def _ends_attempt(entry: Entry, delivery: WebhookDelivery) -> bool:
+def _ends_attempt(delivery: WebhookDelivery, entry: Entry) -> bool:
     """Whether there is nothing left to wait for: the attempt has ended, or what was owed is gone."""
     if entry.kind in _GONE:  # what is gone of another account is no business of ours
         return entry.account in (None, delivery.account)
     return entry.subject == delivery.seq and entry.kind in _ENDINGS
-
-
-async def _first(news: Subscription, wanted: Callable[[Entry], bool], wait_s: float) -> None:
-    """Return when an entry is `wanted`, or after `wait_s` seconds."""
-    try:
-        async with asyncio.timeout(wait_s):
-            async for entry in news:
-                if wanted(entry):
-                    return
-    except TimeoutError:
-        return
 
 
 def _latest(delivery: WebhookDelivery, db: Queries) -> WebhookDelivery:

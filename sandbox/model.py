@@ -239,6 +239,7 @@ class WebhookDelivery:
     next_attempt_ms: int | None = None
     redelivery_of: int | None = None
     edited: bool = False  # a redelivery whose body somebody wrote: any bytes that are UTF-8
+    put_off_ms: int = 0  # how much later than at their offsets the retries come: see webhooks.retry.taken_up
 
     @property
     def id(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sandbox.clock import Clock, to_iso
+from sandbox.clock import Clock, us_to_iso
 from sandbox.contract import payloads
 from sandbox.contract.text import measure
 from sandbox.errors import Busy, Conflict, NotFound
@@ -65,6 +65,16 @@ def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: Keeping) -> None:
         retention.trim(tx, keep=keeping.messages, oldest_ms=at_ms - keeping.age_s * 1000)
 
 
+def trim_by_age(keeping: Keeping, tx: Tx, now_ms: int) -> int:
+    """Remove what is too old, though nothing else happens. Returns when to look again: when the next entry is too old,
+    give or take a hundredth of the age, so that a stream of messages does not go one by one."""
+    age_ms = keeping.age_s * 1000
+    if retention.trim(tx, keep=keeping.messages, oldest_ms=now_ms - age_ms) >= retention.AT_ONCE:
+        return now_ms
+    oldest_ms = retention.oldest_ms(tx)
+    return max((now_ms if oldest_ms is None else oldest_ms) + age_ms, now_ms + max(1000, age_ms // 100))
+
+
 class _Backlog:
     """How many webhook deliveries and planned texts may wait. To count them takes the longer the more there are, so
     they are counted again only after half of the room that was found, or `UNCOUNTED` of them."""
@@ -114,13 +124,13 @@ class Network:
 
     async def originate_later(self, texting: Texting, delay_ms: int) -> int:
         """Send a text from a handset after a delay. Returns the moment in `_ms`."""
-        due_ms = self._clock.now_ms() + delay_ms
-        await self._database.write(partial(self._plan, texting, due_ms))
-        return due_ms
+        return await self._database.write(partial(self._plan, texting, delay_ms))
 
-    def _plan(self, texting: Texting, due_ms: int, tx: Tx) -> None:
+    def _plan(self, texting: Texting, delay_ms: int, tx: Tx) -> int:
         self._require(tx, texting)
+        due_ms = self._clock.now_ms() + delay_ms
         outbox.set_texting(tx, texting, due_ms=due_ms)
+        return due_ms
 
     def due(self, tx: Tx, timer: Timer) -> None:
         """A planned text is due."""
@@ -170,7 +180,7 @@ class Network:
             text=texting.text,
             session_id=session_id or new_session_id(seq, now_ms),
             ref_id=(ref_id or f"m{seq}") if account.revision == "2025" else None,
-            sent_date=to_iso(now_ms),
+            sent_date=us_to_iso(messages.next_sent_us(tx, account.name, now_ms)),
             at_ms=now_ms,
             telco=texting.telco or handset.telco,
             encoding=measured.encoding,

@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from sandbox.clock import Clock
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
 from sandbox.store import outbox
-from sandbox.store.database import Database, Due, Tx
+from sandbox.store.database import Database, Due, Queries, Tx
 
 FOLLOW_UPS = 256
 """Timers beyond those that were due when a moment began, after which it is over all the same: others may be busy."""
@@ -30,6 +31,8 @@ Rest = Callable[[], Awaitable[None]]
 Job = Callable[[], Awaitable[Rest | None]]
 """What is to be done after the commit. The rest of it, if any, runs outside the lane's limit, but time waits for it."""
 Handler = Callable[[Tx, Timer], Job | None]
+Chore = Callable[[Tx, int], int]
+"""What has to be done again and again: gets the present moment in `_ms`, returns that at which it is due next."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Scheduler:
         self._database = database
         self._clock = clock
         self._handlers: dict[TimerKind, Handler] = {}
+        self._chores: dict[str, Chore] = {}  # by the lane that is theirs alone
         self._concurrency = concurrency
         self._per_lane = per_lane
         self._lanes: dict[str, _Lane] = {}
@@ -80,11 +84,17 @@ class Scheduler:
         self._idle = asyncio.Event()
         self._step = asyncio.Event()  # set, and replaced by another, whenever a job ends or there is nothing to do
         self._advancing = asyncio.Lock()
+        self._until_ms: int | None = None  # where the advance that is under way ends; None ends it
         self._stopping = False
 
     def on(self, kind: TimerKind, handler: Handler) -> None:
         """Say what carries out the timers of a kind."""
         self._handlers[kind] = handler
+
+    def add_chore(self, name: str, chore: Chore) -> None:
+        """Do a chore at once, and then whenever it says. It is not a timer, so nobody sees it or waits for it."""
+        self._chores[name] = chore
+        self.added([Due(name, self._clock.now_ms())])
 
     def added(self, due: Sequence[Due]) -> None:
         """Hear of committed timers. The database calls this in the order of its commits."""
@@ -108,16 +118,55 @@ class Scheduler:
         elif it.per_second != before:
             it.not_before_ms = max(it.not_before_ms, self._clock.now_ms() + round(1000 / it.per_second))
 
-    def forget_pace(self) -> None:
-        """Hold no lane back any more, for a clock that went back to before the moments until which they were held."""
-        for lane in self._lanes.values():
+    def forget(self) -> None:
+        """Know of no timer any more, hold no lane back, and end an advance: for when everything was forgotten."""
+        for name, lane in self._lanes.items():
+            lane.due_ms = self._clock.now_ms() if name in self._chores else None
             lane.per_second = None
             lane.not_before_ms = 0
+        self._until_ms = None
         self.wake()
+
+    async def shift(self, by_ms: Callable[[], int], change: Callable[[int], None]) -> None:
+        """Let the clock jump by `by_ms` milliseconds, either way, by calling `change` with it; everything that is
+        planned goes along, so that it keeps its distance and nothing comes due by it.
+
+        Raises StorageError; then nothing has changed.
+        """
+        await self._database.write(partial(self._shift, by_ms, change), alone=True)
+
+    def _shift(self, by_ms: Callable[[], int], change: Callable[[int], None], tx: Tx) -> None:
+        by = by_ms()
+        outbox.shift(tx, by)
+        tx.then.append(partial(self._shifted, by, change))
+
+    def _shifted(self, by_ms: int, change: Callable[[int], None]) -> None:
+        change(by_ms)
+        for lane in self._lanes.values():
+            if lane.due_ms is not None:
+                lane.due_ms += by_ms
+            if lane.not_before_ms:
+                lane.not_before_ms += by_ms
+        if self._until_ms is not None:
+            self._until_ms += by_ms
+        self.wake()
+
+    async def _follow_system(self) -> None:
+        """Go along when the system's clock was set, or the machine slept."""
+        try:
+            await self.shift(self._clock.jump_ms, self._clock.follow)
+        except StorageError as error:
+            log.error("Cannot follow the system's clock yet: %s", error)
+            await self._clock.pause(AGAIN_S)
 
     def starts_ms(self, lane: str, due_ms: int) -> int:
         """When a timer of the lane may start: when it is due, or when the lane's pace allows it."""
         return max(due_ms, self._lanes[lane].not_before_ms) if lane in self._lanes else due_ms
+
+    def next_timers(self, db: Queries, *, limit: int) -> Sequence[Timer]:
+        """What is due next, earliest first, with the moments at which it may start."""
+        timers = [replace(it, due_ms=self.starts_ms(it.lane, it.due_ms)) for it in outbox.timers(db, limit=limit)]
+        return sorted(timers, key=lambda it: (it.due_ms, it.id))
 
     def busy(self, account: str) -> bool:
         """Whether a job of the account is under way."""
@@ -129,6 +178,9 @@ class Scheduler:
         async with asyncio.TaskGroup() as jobs:
             while not self._stopping:
                 self._woken.clear()
+                if self._clock.jump_ms():
+                    await self._follow_system()
+                    continue
                 if await self._start_due(jobs):
                     continue
                 if self._woken.is_set():
@@ -162,8 +214,8 @@ class Scheduler:
     async def advance(self, by_ms: int) -> int:
         """Move the clock on by `by_ms`, from due timer to due timer, each run to its end at exactly its moment.
 
-        Returns how many moments had something to do. Only one caller at a time advances; others wait their turn. While
-        other accounts keep the scheduler busy, a moment is over when what was due at its beginning has ended.
+        Returns at how many moments a timer was carried out. Only one caller at a time advances; others wait their turn.
+        While other accounts keep the scheduler busy, a moment is over when what was due at its beginning has ended.
         """
         async with self._advancing:
             return await self._advance(self._clock.now_ms() + by_ms)
@@ -174,19 +226,24 @@ class Scheduler:
             return await self._advance(until_ms) if until_ms > self._clock.now_ms() else 0
 
     async def _advance(self, until_ms: int) -> int:
-        moments = 0
-        while True:
+        self._until_ms, moments = until_ms, 0
+        try:
             await self._end_of_moment()
-            due_ms = self._next_after(self._clock.now_ms())
-            if due_ms is None or due_ms > until_ms or self._stopping:
-                break
-            self._clock.move_to(due_ms)
-            self.wake()
-            moments += 1
-        self._clock.move_to(until_ms)
+            while self._until_ms is not None and not self._stopping:
+                due_ms, begun = self._next_after(self._clock.now_ms()), self._begun
+                if due_ms is None or due_ms > self._until_ms:
+                    await self._move_to(self._until_ms)
+                    break
+                await self._move_to(due_ms)
+                moments += self._begun > begun
+        finally:
+            self._until_ms = None
+        return moments
+
+    async def _move_to(self, at_ms: int) -> None:
+        self._clock.move_to(at_ms)
         self.wake()
         await self._end_of_moment()
-        return moments
 
     async def _end_of_moment(self) -> None:
         if self._idle.is_set():
@@ -254,27 +311,26 @@ class Scheduler:
         if not wanted:
             return False
         try:
-            self._start(jobs, await self._database.write(partial(self._take, wanted, now_ms)))
+            self._start(jobs, await self._database.write(partial(self._take, wanted)))
         except Exception:  # whoever it was, the others must not wait for it
-            await self._start_singly(jobs, [lane for lane, _ in wanted], now_ms)
+            await self._start_singly(jobs, [lane for lane, _ in wanted])
         for name, _ in wanted:  # to the end of the queue, so that no lane keeps the room for itself
             self._lanes[name] = self._lanes.pop(name)
         self._stepped()
         return True
 
-    async def _start_singly(self, jobs: asyncio.TaskGroup, lanes: Sequence[str], now_ms: int) -> None:
+    async def _start_singly(self, jobs: asyncio.TaskGroup, lanes: Sequence[str]) -> None:
         """Take one timer of each lane, each for itself. One whose handler broke a promise is postponed."""
         refused: StorageError | None = None
         for lane in lanes:
             try:
-                self._start(jobs, await self._database.write(partial(self._take, [(lane, 1)], now_ms)))
+                self._start(jobs, await self._database.write(partial(self._take, [(lane, 1)])))
             except StorageError as error:  # of the machine, not of the timer
                 refused = error
             except Exception:
                 log.exception("A timer of the lane %s failed, and has to wait for a minute", lane)
                 with suppress(StorageError):  # it is due again at once, and may be postponed then
-                    until_ms = now_ms + POSTPONED_MS
-                    await self._database.write(partial(outbox.postpone, lane=lane, now_ms=now_ms, until_ms=until_ms))
+                    await self._database.write(partial(self._postpone, lane))
         if refused is not None:
             log.error("Timers have to wait: %s", refused)
             await self._clock.pause(AGAIN_S)
@@ -287,12 +343,21 @@ class Scheduler:
                 self._running[self._begun] = timer.account
                 jobs.create_task(self._perform(self._begun, timer.lane, job))
 
-    def _take(self, wanted: Sequence[tuple[str, int]], now_ms: int, tx: Tx) -> Sequence[tuple[Timer, Job | None]]:
-        return [
-            (timer, self._handlers[timer.kind](tx, timer))
-            for lane, most in wanted
-            for timer in outbox.take_due(tx, lane, now_ms, most)
-        ]
+    def _take(self, wanted: Sequence[tuple[str, int]], tx: Tx) -> Sequence[tuple[Timer, Job | None]]:
+        now_ms = self._clock.now_ms()
+        taken: list[tuple[Timer, Job | None]] = []
+        for lane, most in wanted:
+            if lane in self._chores:
+                tx.due.append(Due(lane, self._chores[lane](tx, now_ms), exact=True))
+                continue
+            taken += [
+                (timer, self._handlers[timer.kind](tx, timer)) for timer in outbox.take_due(tx, lane, now_ms, most)
+            ]
+        return taken
+
+    def _postpone(self, lane: str, tx: Tx) -> None:
+        now_ms = self._clock.now_ms()
+        outbox.postpone(tx, lane, now_ms, now_ms + POSTPONED_MS)
 
     async def _perform(self, number: int, lane: str, job: Job) -> None:
         try:

@@ -22,7 +22,7 @@ from sandbox.errors import CannotListen, SandboxError, SettingsError
 from sandbox.events import Entry
 from sandbox.gateway import Gateway
 from sandbox.model import Account, TimerKind
-from sandbox.network import Keeping, Network
+from sandbox.network import Keeping, Network, trim_by_age
 from sandbox.scheduler import Scheduler
 from sandbox.stage import Stage
 from sandbox.store import accounts as stored_accounts
@@ -117,12 +117,14 @@ async def open_house(
         stage = Stage(database, clock, accounts, faults, loop_limit=settings.loop_limit)
         await stage.open()
         network = Network(database, clock, accounts, stage, keeping=keeping, backlog=settings.webhook_backlog)
+        watch = Watch(database, clock, scheduler, bus, faults)
         postman = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
         scheduler.on(TimerKind.WEBHOOK, postman.begin)
         scheduler.on(TimerKind.WEBHOOK_MANUAL, postman.begin)
         scheduler.on(TimerKind.ORIGINATE, network.due)
         scheduler.on(TimerKind.WINDOW, stage.due)
         scheduler.on(TimerKind.LATER, stage.due)
+        scheduler.add_chore("retention", partial(trim_by_age, keeping))
         house = House(
             settings=settings,
             origin=origin or {},
@@ -136,8 +138,8 @@ async def open_house(
             gateway=Gateway(database, clock, accounts, faults, stage, keeping=keeping, max_text=settings.max_text),
             stage=stage,
             network=network,
-            control=Control(database, clock, accounts, faults, stage, scheduler, network, bus),
-            watch=Watch(database, clock, scheduler, bus, faults),
+            control=Control(database, clock, accounts, faults, stage, scheduler, network, bus, watch),
+            watch=watch,
             listeners=Listeners(),
         )
         async with _at_work(scheduler, bus, faults):
@@ -193,7 +195,7 @@ def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Se
         known[account.name] = account
     clock.move_to(journal.newest_ms(tx))  # a clock that was moved on before a restart does not go back
     now_ms = clock.now_ms()
-    dispatcher.recover(tx, now_ms)
+    dispatcher.recover(tx, known, now_ms)
     retention.trim(tx, keep=keeping.messages, oldest_ms=now_ms - keeping.age_s * 1000)
     return list(known.values())
 

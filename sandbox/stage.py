@@ -423,7 +423,7 @@ class Stage:
     def _loops(self, message: Message) -> bool:
         """Whether rules have sent as many texts in the message's conversation as they may in a minute."""
         since_ms, texts = self._texted.get(_conversation(message), (0, 0))
-        return 0 < self._loop_limit <= texts and self._clock.now_ms() - since_ms < MINUTE_MS
+        return 0 < self._loop_limit <= texts and abs(self._clock.now_ms() - since_ms) < MINUTE_MS
 
     def _pause(self, tx: Tx, run: Run, msisdn: Msisdn, cursor: Cursor) -> None:
         why = (
@@ -434,7 +434,7 @@ class Stage:
 
     def _count_texts(self, conversation: _Conversation, now_ms: int, texts: int) -> None:
         since_ms, before = self._texted.pop(conversation, (now_ms, 0))
-        if now_ms - since_ms >= MINUTE_MS:
+        if abs(now_ms - since_ms) >= MINUTE_MS:  # a clock that was set back begins anew, too
             since_ms, before = now_ms, 0
         elif len(self._texted) >= COUNTED:
             del self._texted[next(iter(self._texted))]

@@ -84,12 +84,16 @@ class Watch:
         """
         return await self._watch(account, match, times, within_s, after, early=times.at_most is None)
 
+    async def hear(self, account: str, news: Subscription, wanted: Callable[[Entry], bool], timeout_s: float) -> None:
+        """Return when there is news that is `wanted`, or none to come any more, or after `timeout_s` real seconds."""
+        await self._news(account, news, wanted, stopwatch() + timeout_s, wanting=True)
+
     async def _watch(
         self, account: str, match: Match, times: Times, timeout_s: float, after: int, *, early: bool
     ) -> Waited:
         """Look, and look again with the news, until it is decided; `early`: enough is enough."""
         end = stopwatch() + timeout_s
-        telling = _COMING if match.state is None else _COMING | _CHANGING
+        kinds = _COMING if match.state is None else _COMING | _CHANGING
         dropped = True
         while dropped:  # more news than anyone could hear: subscribe anew, and look again
             with self._bus.subscribe(partial(_concerns, account)) as news:
@@ -101,7 +105,7 @@ class Watch:
                     if (
                         too_many
                         or (early and not wanting)
-                        or not await self._news(account, news, telling, end, wanting)
+                        or not await self._news(account, news, partial(_tells, kinds), end, wanting)
                     ):
                         break
             dropped = news.dropped
@@ -111,8 +115,10 @@ class Watch:
         near = await _aside(match, partial(matching.nearest, match, newest, NEAR))
         return Waited(satisfied=False, messages=found, near_misses=near, seq=seq)
 
-    async def _news(self, account: str, news: Subscription, telling: Set[News], end: float, wanting: bool) -> bool:
-        """Return True when something may fit that did not before, False when the time is over.
+    async def _news(
+        self, account: str, news: Subscription, telling: Callable[[Entry], bool], end: float, wanting: bool
+    ) -> bool:
+        """Return True when there is news that is `telling`, False when the time is over.
 
         While somebody is `wanting` more, a clock that stands still jumps as soon as the account is quiet.
         """
@@ -121,9 +127,7 @@ class Watch:
             jumping = wanting and self._clock.frozen
             entry = await _next(news, min(end - now, QUIET_S) if jumping else end - now)
             if entry is not None:
-                if entry.kind is News.ACCOUNT_REMOVED:
-                    raise NotFound(f"The account {account} was removed.")
-                if entry.kind in telling:
+                if telling(entry):
                     return True
                 quiet_since = stopwatch()
             elif news.dropped:
@@ -173,6 +177,12 @@ async def _interrupt(news: Subscription) -> None:
 async def _aside(match: Match, work: Callable[[], Sequence[T]]) -> Sequence[T]:
     """Do what a pattern may make long in another thread, where it holds up neither the loop nor the store."""
     return work() if match.pattern is None else await asyncio.to_thread(work)
+
+
+def _tells(kinds: Set[News], entry: Entry) -> bool:
+    if entry.kind is News.ACCOUNT_REMOVED:
+        raise NotFound(f"The account {entry.account} was removed.")
+    return entry.kind in kinds
 
 
 def _concerns(account: str, entry: Entry) -> bool:

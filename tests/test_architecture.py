@@ -68,7 +68,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("webhooks.dispatcher",),
     ("stage",),
     ("network",),
-    ("gateway", "control", "waiting"),
+    ("gateway", "waiting", "control"),
     (
         "web.access",
         "web.gateway_api",
@@ -145,7 +145,7 @@ ADDRESSES = {
 # Modules of one room may use the earlier ones; these also know each other.
 SIBLINGS = {("config", "model"), ("config", "errors"), ("config", "nesting")}
 SIBLINGS |= {("link", "errors"), ("client", "errors"), ("client", "link")}
-SIBLINGS |= {("hosting", "edge"), ("hostile", "misbehaviour")}
+SIBLINGS |= {("hosting", "edge"), ("hostile", "misbehaviour"), ("control", "waiting")}
 
 
 @cache

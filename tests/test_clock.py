@@ -23,16 +23,22 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
 
 class SystemTime:
-    """The system's time in `_ms`, as the clock under test sees it."""
+    """The machine's clocks in `_ms`, as the clock under test sees them."""
 
     def __init__(self) -> None:
         self.now_ms = 1_000_000
+        self.monotonic_ms = 77
+
+    def passes(self, ms: int) -> None:
+        self.now_ms += ms
+        self.monotonic_ms += ms
 
 
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> SystemTime:
     time = SystemTime()
-    monkeypatch.setattr(Clock, "_real_ms", staticmethod(lambda: time.now_ms))
+    monkeypatch.setattr(Clock, "system_ms", staticmethod(lambda: time.now_ms))
+    monkeypatch.setattr(Clock, "_monotonic_ms", staticmethod(lambda: time.monotonic_ms))
     return time
 
 
@@ -41,7 +47,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> SystemTime:
 
 def test_a_system_clock_runs_with_the_systems(system: SystemTime) -> None:
     clock = Clock.system()
-    system.now_ms += 1234
+    system.passes(1234)
     assert clock.now_ms() == system.now_ms
 
 
@@ -51,7 +57,7 @@ def test_a_virtual_clock_begins_at_the_systems_time(system: SystemTime) -> None:
 
 def test_a_virtual_clock_stands_still(system: SystemTime) -> None:
     clock = Clock.virtual()
-    system.now_ms += 1234
+    system.passes(1234)
     assert clock.now_ms() == 1_000_000
 
 
@@ -62,25 +68,25 @@ def test_a_clock_says_whether_it_is_frozen(make: Callable[[], Clock], frozen: bo
 
 def test_a_frozen_clock_stands_at_the_moment_of_freezing(system: SystemTime) -> None:
     clock = Clock.system()
-    system.now_ms += 50
+    system.passes(50)
     clock.freeze()
-    system.now_ms += 1000
+    system.passes(1000)
     assert clock.now_ms() == 1_000_050
 
 
 def test_freezing_twice_changes_nothing(system: SystemTime) -> None:
     clock = Clock.system()
     clock.freeze()
-    system.now_ms += 1000
+    system.passes(1000)
     clock.freeze()
     assert clock.now_ms() == 1_000_000
 
 
 def test_a_resumed_clock_runs_on_from_where_it_stood(system: SystemTime) -> None:
     clock = Clock.virtual()
-    system.now_ms += 5000
+    system.passes(5000)
     clock.resume()
-    system.now_ms += 7
+    system.passes(7)
     assert clock.now_ms() == 1_000_007
 
 
@@ -100,7 +106,7 @@ def test_a_frozen_clock_moves_to_the_moment_it_is_given(system: SystemTime) -> N
 def test_a_running_clock_jumps_forward_and_runs_on(system: SystemTime) -> None:
     clock = Clock.system()
     clock.move_to(1_030_000)
-    system.now_ms += 5
+    system.passes(5)
     assert clock.now_ms() == 1_030_005
 
 
@@ -122,8 +128,47 @@ def test_a_clock_that_was_moved_keeps_its_lead_through_freezing_and_resuming(sys
 
 def test_a_clock_that_was_frozen_falls_behind_the_systems(system: SystemTime) -> None:
     clock = Clock.virtual()
-    system.now_ms += 400
+    system.passes(400)
     assert clock.ahead_ms == -400
+
+
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 18_000_000])
+def test_a_running_clock_counts_on_when_the_systems_is_set(system: SystemTime, jump_ms: int) -> None:
+    clock = Clock.system()
+    system.now_ms += jump_ms
+    system.passes(10)
+    assert (clock.now_ms(), clock.jump_ms()) == (1_000_010, jump_ms)
+
+
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 18_000_000])
+def test_a_clock_that_has_followed_the_systems_shows_its_time(system: SystemTime, jump_ms: int) -> None:
+    clock = Clock.system()
+    clock.move_to(1_000_500)
+    system.now_ms += jump_ms
+    clock.follow(clock.jump_ms())
+    assert (clock.ahead_ms, clock.jump_ms()) == (500, 0)
+
+
+def test_a_clock_is_not_troubled_by_a_little_drift(system: SystemTime) -> None:
+    clock = Clock.system()
+    system.now_ms += 999
+    assert clock.jump_ms() == 0
+
+
+def test_a_clock_that_stands_still_does_not_follow_the_systems(system: SystemTime) -> None:
+    clock = Clock.virtual()
+    system.now_ms += 3_600_000
+    assert clock.jump_ms() == 0
+    clock.resume()
+    assert (clock.now_ms(), clock.jump_ms()) == (1_000_000, 0)
+
+
+def test_after_a_reset_a_clock_shows_the_systems_time(system: SystemTime) -> None:
+    clock = Clock.system()
+    clock.move_to(9_000_000)
+    system.now_ms -= 50_000
+    clock.reset()
+    assert (clock.now_ms(), clock.jump_ms()) == (950_000, 0)
 
 
 # Waiting -----------------------------------------------------------------------------------------------------------

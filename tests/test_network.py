@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ParamSpec, cast
 from unittest.mock import Mock
 
 import pytest
 
 from sandbox import network, server
+from sandbox.clock import to_iso
 from sandbox.config import DEFAULT_ACCOUNT, Settings
 from sandbox.errors import Busy, Conflict, NotFound
 from sandbox.events import News
@@ -41,6 +43,7 @@ from sandbox.web.house import House
 P = ParamSpec("P")
 
 ADA, BEN = Msisdn("2348020000000"), Msisdn("2347030000000")
+OTHER = replace(DEFAULT_ACCOUNT, name="other", token="another-token")
 SHORT, OTHER_SHORT = Shortcode("48974"), Shortcode("32000")
 
 
@@ -130,12 +133,20 @@ class Play:
 
 
 @asynccontextmanager
-async def playing(*, backlog: int = 1000, others: Sequence[Account] = (), **account: Any) -> AsyncIterator[Play]:
+async def playing(
+    *,
+    backlog: int = 1000,
+    others: Sequence[Account] = (),
+    db: Path | str = ":memory:",
+    max_age_s: float = 86_400 * 7,
+    **account: Any,
+) -> AsyncIterator[Play]:
     """A sandbox whose default account has `account`'s values."""
     url = {"client_url": "http://127.0.0.1:1/sms"}
     settings = Settings(
-        db=":memory:",
+        db=str(db),
         clock="virtual",
+        max_age_s=max_age_s,
         webhook_backlog=backlog,
         accounts=(replace(DEFAULT_ACCOUNT, **(url | account)), *others),
     )
@@ -600,7 +611,69 @@ def fill_with_timers(tx: Tx) -> None:
         outbox.set_timer(tx, due_ms=2**50, kind=TimerKind.LATER, lane="far", account="default", subject=0)
 
 
+# Moments -----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_texts_of_one_moment_carry_sent_dates_a_microsecond_apart() -> None:
+    async with playing(others=[OTHER]) as play:
+        sent = [(await play.payload(shortcode=SHORT))["sent_date"] for _ in range(3)]
+        stem, last = sent[0][:-5], int(sent[0][-5:-1])
+        assert sent == [f"{stem}{last + number:04}Z" for number in range(3)]
+        assert (await play.text(account="other", shortcode=SHORT)).sent_date == sent[0]  # each account by itself
+
+
+@in_loop
+async def test_a_sent_date_is_the_moment_again_as_soon_as_time_has_passed() -> None:
+    async with playing() as play:
+        for _ in range(3):
+            await play.text(shortcode=SHORT)
+        await play.house.control.advance(1)
+        assert (await play.text(shortcode=SHORT)).sent_date == to_iso(play.house.clock.now_ms())
+
+
+@in_loop
+async def test_sent_dates_go_on_when_the_clock_goes_back_and_begin_anew_after_a_reset() -> None:
+    async with playing() as play:
+        await play.house.control.advance(3_600_000)
+        last = (await play.text(shortcode=SHORT)).sent_date
+        await play.house.control.to_system()
+        assert (await play.text(shortcode=SHORT)).sent_date == f"{last[:-2]}1Z"
+        await play.house.control.reset()
+        assert (await play.text(shortcode=SHORT)).sent_date < last
+
+
+@in_loop
+async def test_sent_dates_go_on_after_a_restart(tmp_path: Path) -> None:
+    sent: list[str] = []
+    for _ in range(2):
+        async with playing(db=tmp_path / "sandbox.db") as play:
+            await play.house.control.advance(86_400_000 if not sent else 0)  # so that a restart finds the same moment
+            sent += [(await play.text(shortcode=SHORT)).sent_date for _ in range(2)]
+    assert sorted(set(sent)) == sent
+
+
 # Keeping -----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_what_is_too_old_goes_though_nothing_else_happens() -> None:
+    async with playing(max_age_s=20) as play:
+        for _ in range(5):
+            await play.text(shortcode=SHORT)
+        await play.house.control.advance(10_000)
+        assert len(await play.texts()) == 5
+        await play.house.control.advance(11_000)
+        assert await play.texts() == []
+
+
+@in_loop
+async def test_messages_that_are_still_owed_stay_and_keep_nobody_busy() -> None:
+    async with playing(max_age_s=20) as play:
+        play.application.status_code = 503
+        await play.text(shortcode=SHORT)
+        await play.house.control.advance(25_000)
+        assert len(await play.texts()) == 1
 
 
 def test_no_regular_pattern_of_entries_escapes_the_trimming(monkeypatch: pytest.MonkeyPatch) -> None:

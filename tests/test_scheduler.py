@@ -45,13 +45,13 @@ class Bench:
         self.at_once: dict[str, int] = {}
         self.most_at_once: dict[str, int] = {}
         self.changed = asyncio.Event()
-        self._begun_ms = clock.now_ms()
+        self.begun_ms = clock.now_ms()
 
     def handle(self, tx: Tx, timer: Timer) -> Job | None:
         return partial(self._perform, timer)
 
     async def _perform(self, timer: Timer) -> Rest | None:
-        self.ran.append(((self.clock.now_ms() - self._begun_ms) / 1000, timer.subject))
+        self.ran.append(((self.clock.now_ms() - self.begun_ms) / 1000, timer.subject))
         for each in (timer.lane, "all"):
             self.at_once[each] = self.at_once.get(each, 0) + 1
             self.most_at_once[each] = max(self.most_at_once.get(each, 0), self.at_once[each])
@@ -73,7 +73,7 @@ class Bench:
 
         def write(tx: Tx) -> None:
             for after_s, subject, lane in timers:
-                due_ms = self._begun_ms + round(after_s * 1000)
+                due_ms = self.begun_ms + round(after_s * 1000)
                 outbox.set_timer(
                     tx, due_ms=due_ms, kind=TimerKind.WEBHOOK, lane=lane, account="default", subject=subject
                 )
@@ -187,6 +187,44 @@ async def test_an_advance_says_how_many_moments_had_something_to_do() -> None:
         await bench.due(2, 4)
         await bench.due(9, 5)
         assert await bench.scheduler.advance(5000) == 2
+
+
+@in_loop
+async def test_a_moment_whose_timer_was_dropped_meanwhile_is_no_moment() -> None:
+    async with running() as bench:
+        await bench.due(1, 1)
+        await bench.due(2, 2)
+        await bench.database.write(partial(outbox.drop_timers, subject=1, kind=TimerKind.WEBHOOK))
+        assert await bench.scheduler.advance(5000) == 1
+
+
+@in_loop
+async def test_an_advance_ends_where_the_clock_is_when_everything_is_forgotten() -> None:
+    async with running() as bench:
+        bench.gates["lane"] = asyncio.Event()
+        await bench.due(1, 1)
+        async with asyncio.TaskGroup() as tasks:
+            advancing = tasks.create_task(bench.scheduler.advance(HOUR_MS))
+            await bench.until(lambda: bench.subjects == [1])
+            bench.scheduler.forget()
+            bench.gates["lane"].set()
+        assert advancing.result() == 1
+        assert bench.clock.now_ms() - bench.begun_ms == 1000
+
+
+@in_loop
+async def test_a_chore_is_done_at_once_and_then_whenever_it_says() -> None:
+    async with running() as bench:
+        moments: list[int] = []
+
+        def chore(tx: Tx, now_ms: int) -> int:
+            moments.append(now_ms - bench.begun_ms)
+            return now_ms + 1000
+
+        bench.scheduler.add_chore("chore", chore)
+        await bench.scheduler.settled()
+        assert await bench.scheduler.advance(2500) == 0  # it is no timer, and does not count as one
+        assert moments == [0, 1000, 2000]
 
 
 @in_loop
@@ -323,6 +361,48 @@ async def test_a_timer_waits_for_a_frozen_clock_to_be_resumed() -> None:
         bench.clock.resume()
         bench.scheduler.wake()
         await bench.until(lambda: bench.subjects == [1])
+
+
+class HostTime:
+    """The host's clock, which somebody sets; the monotonic one goes on as it does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._off_ms = 0
+        real = Clock.system_ms
+        monkeypatch.setattr(Clock, "system_ms", staticmethod(lambda: real() + self._off_ms))
+
+    def set_on(self, by_ms: int) -> None:
+        self._off_ms += by_ms
+
+
+@pytest.mark.parametrize("jump_ms", [-HOUR_MS, 5 * HOUR_MS])
+@in_loop
+async def test_what_is_planned_keeps_its_distance_when_the_hosts_clock_is_set(
+    jump_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = HostTime(monkeypatch)
+    async with running(clock=Clock.system()) as bench:
+        await bench.due(0.1, 1)
+        await bench.due(50, 2, lane="another")
+        host.set_on(jump_ms)
+        await bench.until(lambda: bench.subjects == [1])  # set back, it would wait for an hour
+        [timer] = await bench.database.read(partial(bench.scheduler.next_timers, limit=9))
+        assert bench.clock.now_ms() - bench.begun_ms >= jump_ms
+        assert 40_000 < timer.due_ms - bench.clock.now_ms() <= 50_000
+        assert abs(bench.clock.ahead_ms) < 1000
+
+
+@in_loop
+async def test_a_clock_that_is_brought_to_the_systems_brings_what_is_planned_along() -> None:
+    async with running(clock=Clock.virtual()) as bench:
+        await bench.due(4000, 1)
+        await bench.scheduler.advance(3_990_000)  # ten seconds before
+        await bench.scheduler.shift(lambda: -bench.clock.ahead_ms, lambda _: bench.clock.reset())
+        assert abs(bench.clock.ahead_ms) < 1000
+        await bench.scheduler.advance(9_000)
+        assert bench.subjects == []
+        await bench.scheduler.advance(2_000)
+        assert bench.subjects == [1]
 
 
 # Limits ------------------------------------------------------------------------------------------------------------
@@ -615,7 +695,7 @@ async def test_a_moment_ends_although_others_always_have_something_due() -> None
         assert await bench.scheduler.advance(20_000) == 1
 
         assert (10, 2) in bench.ran
-        assert bench.clock.now_ms() - bench._begun_ms == 20_000
+        assert bench.clock.now_ms() - bench.begun_ms == 20_000
         bench.work.clear()
 
 
@@ -633,7 +713,7 @@ async def test_a_job_of_a_moment_ends_before_the_clock_moves_on_whatever_the_oth
         ended: list[int] = []
 
         async def end() -> None:
-            ended.append(bench.clock.now_ms() - bench._begun_ms)
+            ended.append(bench.clock.now_ms() - bench.begun_ms)
 
         bench.work[2] = end
         await bench.due(10, 2, lane="mine")

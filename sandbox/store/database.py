@@ -166,12 +166,15 @@ class Tx:
 class _Job:
     """A function, who waits for it, and what came of it."""
 
-    __slots__ = ("error", "future", "reading", "run", "value")
+    __slots__ = ("alone", "error", "future", "reading", "run", "value")
 
-    def __init__(self, run: Callable[[Any], Any], future: asyncio.Future[Any], reading: bool = False) -> None:
+    def __init__(
+        self, run: Callable[[Any], Any], future: asyncio.Future[Any], *, reading: bool = False, alone: bool = False
+    ) -> None:
         self.run = run
         self.future = future
         self.reading = reading
+        self.alone = alone
         self.value: Any = None
         self.error: BaseException | None = None
 
@@ -242,15 +245,17 @@ class Database:
             self._lock.close()
             self._lock = None
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], *, alone: bool = False) -> T:
         """Run `fn` in a transaction and return its value once that is durable.
 
         What `fn` raises undoes its own changes alone and is raised here. `fn` may be run again if a neighbour in the
         same commit fails, so it must have no effect but on the database. Raises StorageError, or StorageFull, when
         nothing was stored.
+
+        `alone`: in a commit of its own, so that whatever is written later sees what `tx.then` changed.
         """
         loop = self._require_loop()
-        value: T = await self._submit(loop, _Job(fn, loop.create_future()))
+        value: T = await self._submit(loop, _Job(fn, loop.create_future(), alone=alone))
         return value
 
     async def read(self, fn: Callable[[Queries], T]) -> T:
@@ -292,7 +297,8 @@ class Database:
             loop.call_soon(self._gather, loop, turn + 1, count, quiet)
         elif count:
             self._is_writing = True
-            group, self._gathered = self._gathered[:GROUP], self._gathered[GROUP:]
+            together = next((index for index, job in enumerate(self._gathered[:GROUP]) if job.alone), GROUP) or 1
+            group, self._gathered = self._gathered[:together], self._gathered[together:]
             self._groups.put(group)
 
     def _read(self, fn: Callable[[Queries], T]) -> T:

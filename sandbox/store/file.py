@@ -15,6 +15,9 @@ UPGRADES = (  # from each version of the schema to the next, beginning with that
     "WHERE state IN ('rejected', 'exhausted', 'cancelled');"
     "DROP INDEX conversations_by_age;"
     "CREATE INDEX conversations_by_age ON conversations (account, last_seq, unread);",
+    "ALTER TABLE webhook_deliveries ADD COLUMN put_off_ms INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE sent_dates (account TEXT PRIMARY KEY, last_us INTEGER NOT NULL) WITHOUT ROWID;"
+    "INSERT INTO sent_dates SELECT account, MAX(at_ms) * 1000 FROM messages WHERE direction = 'mo' GROUP BY account;",
 )
 SCHEMA_VERSION = 1 + len(UPGRADES)
 LONGEST_LOG = 8_000  # pages, after which SQLite itself brings them into the file, within a commit

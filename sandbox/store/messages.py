@@ -182,6 +182,19 @@ def insert_mo(tx: Tx, message: Message) -> None:
     )
 
 
+def next_sent_us(tx: Tx, account: str, now_ms: int) -> int:
+    """The `sent_date` of the account's next MO message, in microseconds: now, but later than that of the one before.
+
+    Applications know a repeated webhook by it, so that two texts may never carry the same, on no clock.
+    """
+    later: int = tx.execute(
+        "INSERT INTO sent_dates (account, last_us) VALUES (:account, :now) ON CONFLICT (account) DO UPDATE "
+        "SET last_us = MAX(last_us + 1, excluded.last_us) RETURNING last_us",
+        {"account": account, "now": now_ms * 1000},
+    ).fetchone()[0]
+    return later
+
+
 def get(db: Queries, seq: int) -> Message | None:
     row = db.execute(_MESSAGE + "WHERE m.seq = :seq", {"seq": seq}).fetchone()
     return _to_message(row) if row else None

@@ -27,7 +27,7 @@ from sandbox.store.database import Due, Queries, Tx
 
 _DELIVERY = """
 SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used,
-       first_failed_ms, next_attempt_ms, redelivery_of, edited
+       first_failed_ms, next_attempt_ms, redelivery_of, edited, put_off_ms
   FROM webhook_deliveries
 """
 OPEN = "state IN ('pending', 'in_flight', 'retrying')"
@@ -53,6 +53,7 @@ def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
         next_attempt_ms=row[12],
         redelivery_of=row[13],
         edited=bool(row[14]),
+        put_off_ms=row[15],
     )
 
 
@@ -163,6 +164,14 @@ def update(
     )
 
 
+def put_off(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
+    """Let the retries that are left come later than at their offsets from the first failure."""
+    tx.execute(
+        "UPDATE webhook_deliveries SET retries_used = :retries, put_off_ms = :by WHERE seq = :seq",
+        {"retries": retries_used, "by": put_off_ms, "seq": seq},
+    )
+
+
 # Attempts ----------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +268,16 @@ def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, lane: str, account: str, 
         {"due": due_ms, "kind": kind, "lane": lane, "account": account, "subject": subject, "data": data},
     )
     tx.due.append(Due(lane, due_ms))
+
+
+def shift(tx: Tx, by_ms: int) -> None:
+    """Move everything that is planned, and what the retries of webhooks count from, together with the clock."""
+    tx.execute("UPDATE timers SET due_ms = due_ms + :by", {"by": by_ms})
+    tx.execute(
+        "UPDATE webhook_deliveries SET first_failed_ms = first_failed_ms + :by, "
+        f"next_attempt_ms = next_attempt_ms + :by WHERE {OPEN}",
+        {"by": by_ms},
+    )
 
 
 def drop_timers(tx: Tx, subject: int, kind: TimerKind) -> None:

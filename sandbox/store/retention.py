@@ -11,6 +11,7 @@ from sandbox.store.database import Queries, Tx
 _COUNTED = ("messages", "refusals", "events")
 _OF_ACCOUNTS = (
     "handsets",
+    "sent_dates",
     "conversations",
     "messages",
     "refusals",
@@ -32,7 +33,11 @@ def forget(tx: Tx, account: str | None) -> None:
         tx.execute(f"UPDATE kept SET {table} = (SELECT COUNT(*) FROM {table})")
 
 
-def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
+AT_ONCE = 2000
+"""Messages that are removed in one commit, so that none takes long."""
+
+
+def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = AT_ONCE) -> int:
     """Remove what is beyond the newest `keep` messages or older than `oldest_ms`; never one with work pending.
 
     At most `most` messages at a time, so that no commit takes long. Returns how many went.
@@ -73,6 +78,13 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = 2000) -> int:
         {"last": last, **there},
     )
     return len(gone)
+
+
+def oldest_ms(db: Queries) -> int | None:
+    """The moment of the oldest entry that is kept, None if there is none."""
+    firsts = " UNION ALL ".join(f"SELECT * FROM (SELECT at_ms FROM {table} ORDER BY seq LIMIT 1)" for table in _COUNTED)
+    oldest: int | None = db.execute(f"SELECT MIN(at_ms) FROM ({firsts})").fetchone()[0]
+    return oldest
 
 
 def _count(db: Queries, table: str) -> int:

@@ -35,6 +35,11 @@ CREATE TABLE handsets (       -- only those that somebody gave a label, a telco 
   PRIMARY KEY (account, msisdn)
 );
 
+CREATE TABLE sent_dates (     -- of each account's newest MO message, so that no other carries the same
+  account TEXT PRIMARY KEY,
+  last_us INTEGER NOT NULL    -- microseconds since 1970
+) WITHOUT ROWID;
+
 CREATE TABLE conversations (
   account TEXT NOT NULL,
   msisdn TEXT NOT NULL,
@@ -129,7 +134,8 @@ CREATE TABLE webhook_deliveries (
   first_failed_ms INTEGER,
   next_attempt_ms INTEGER,
   redelivery_of INTEGER,
-  edited INTEGER NOT NULL DEFAULT 0 -- 1: somebody wrote the body of this redelivery
+  edited INTEGER NOT NULL DEFAULT 0, -- 1: somebody wrote the body of this redelivery
+  put_off_ms INTEGER NOT NULL DEFAULT 0 -- how much later than their offsets the retries come, as nothing ran meanwhile
 );
 CREATE INDEX webhook_deliveries_open ON webhook_deliveries (account, msisdn, seq)
   WHERE state IN ('pending', 'in_flight', 'retrying');

@@ -4,6 +4,7 @@ The verbs are control.py's and what an account may be is config.py's; here are o
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -12,7 +13,6 @@ from sandbox.config import KEYS, RETRY_PRESETS, Key, account_from
 from sandbox.contract.problems import quote
 from sandbox.errors import Busy, Invalid, NotFound
 from sandbox.model import Account
-from sandbox.store import outbox
 from sandbox.web import live, schema, shapes
 from sandbox.web.access import Receive, Scope, Send
 from sandbox.web.fields import MAX_ADVANCE_S, Choice, Cursor, Name, Seconds, Text, optional, required, usually
@@ -145,8 +145,7 @@ SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 360
 
 
 async def _clock(house: House) -> Shape:
-    due = await house.database.read(lambda db: outbox.timers(db, limit=10))
-    return shapes.clock(house.clock, due)
+    return shapes.clock(house.clock, await house.database.read(partial(house.scheduler.next_timers, limit=10)))
 
 
 @operation("GET", f"{V1}/clock", group="Clock", account="none", answers={200: shapes.CLOCK})

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from sandbox.config import KEYS, Key, Settings, account_from, mask_url
 from sandbox.errors import Conflict, Invalid
 from sandbox.model import Account, Fault, Timer
+from sandbox.scheduler import Scheduler
 from sandbox.store import faults as stored_faults
-from sandbox.store import outbox
 from sandbox.store.database import Queries
 from sandbox.web import page_forms as forms
 from sandbox.web.fields import Text, optional
@@ -28,14 +28,14 @@ DUE = 8
 POSTS = ("no", "yes")
 
 
-def _shown(db: Queries, account: Account) -> tuple[Sequence[Timer], Sequence[Fault]]:
-    return outbox.timers(db, limit=DUE), stored_faults.page(db, account=account.name, limit=FAULTS)
+def _shown(db: Queries, scheduler: Scheduler, account: Account) -> tuple[Sequence[Timer], Sequence[Fault]]:
+    return scheduler.next_timers(db, limit=DUE), stored_faults.page(db, account=account.name, limit=FAULTS)
 
 
 async def settings(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
     """`status` goes with a form that was not accepted."""
     house, account = house_of(request), account_of(request)
-    frame, (due, faults) = await look(request, partial(_shown, account=account))
+    frame, (due, faults) = await look(request, partial(_shown, scheduler=house.scheduler, account=account))
     url = account.client_url or ""
     now_ms = house.clock.now_ms()
     return page(

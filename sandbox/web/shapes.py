@@ -399,6 +399,7 @@ TIMER = thing(
 
 
 def clock(it: Clock, due: Sequence[Timer]) -> Shape:
+    """`due`: with the moments at which they may start."""
     return {
         "now": to_iso(it.now_ms()),
         "frozen": it.frozen,

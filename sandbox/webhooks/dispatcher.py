@@ -184,10 +184,11 @@ def _release_next(tx: Tx, done: WebhookDelivery, at_ms: int) -> None:
         _schedule(tx, waiting, at_ms)
 
 
-def recover(tx: Tx, at_ms: int) -> int:
+def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
     """At start: what a crash cut off is marked `interrupted`, and whatever is owed is due again.
 
-    An interrupted attempt uses up no retry; the application may see its bytes twice. Returns how many were cut off.
+    Neither an interrupted attempt nor the time that nothing ran uses up a retry (`retry.taken_up`); the application may
+    see the bytes of an interrupted attempt twice. Returns how many were cut off.
     """
     interrupted = Outcome(
         kind=OutcomeKind.INTERRUPTED,
@@ -208,11 +209,23 @@ def recover(tx: Tx, at_ms: int) -> int:
                 msisdn=delivery.msisdn,
             )
     for delivery in outbox.all_open(tx):
-        if delivery.state is DeliveryState.IN_FLIGHT:
+        is_cut_off = delivery.state is DeliveryState.IN_FLIGHT
+        if is_cut_off:
             again = DeliveryState.PENDING if delivery.first_failed_ms is None else DeliveryState.RETRYING
             _set_state(tx, delivery, again, next_attempt_ms=at_ms)
         if not outbox.has_timer(tx, delivery.seq, TimerKind.WEBHOOK):
             _schedule(tx, delivery, at_ms)
+        account, due_ms = accounts.get(delivery.account), delivery.next_attempt_ms
+        if account is None or delivery.first_failed_ms is None:
+            continue
+        if is_cut_off or (due_ms is not None and due_ms < at_ms):
+            retries_used, put_off_ms = retry.taken_up(
+                schedule_s=account.retry_s,
+                retries_used=delivery.retries_used,
+                first_failed_ms=delivery.first_failed_ms,
+                now_ms=at_ms,
+            )
+            outbox.put_off(tx, delivery.seq, retries_used=retries_used, put_off_ms=put_off_ms)
     return len(cut_off)
 
 
@@ -312,6 +325,7 @@ class Dispatcher:
             schedule_s=account.retry_s,
             retries_used=delivery.retries_used,
             first_failed_ms=first_failed_ms,
+            put_off_ms=delivery.put_off_ms,
             now_ms=now_ms,
         )
         _set_state(

@@ -41,12 +41,19 @@ def is_retried(outcome: Outcome) -> bool:
 
 
 def decide(
-    outcome: Outcome, *, schedule_s: Sequence[int], retries_used: int, first_failed_ms: int, now_ms: int
+    outcome: Outcome,
+    *,
+    schedule_s: Sequence[int],
+    retries_used: int,
+    first_failed_ms: int,
+    now_ms: int,
+    put_off_ms: int = 0,
 ) -> Decision:
     """What follows a scheduled attempt that ended as `outcome`.
 
     `schedule_s`: offsets of the retries in seconds after attempt 1 was known to have failed, which is
-    `first_failed_ms`; `retries_used` of them are used up. A retry whose moment has passed is due at once.
+    `first_failed_ms`; `retries_used` of them are used up, the others come `put_off_ms` later. A retry whose moment has
+    passed is due at once.
     """
     if is_success(outcome):
         return Decision(DeliveryState.DELIVERED)
@@ -54,8 +61,19 @@ def decide(
         return Decision(DeliveryState.REJECTED)
     if retries_used >= len(schedule_s):
         return Decision(DeliveryState.EXHAUSTED)
-    due_ms = first_failed_ms + schedule_s[retries_used] * 1000
+    due_ms = first_failed_ms + put_off_ms + schedule_s[retries_used] * 1000
     return Decision(DeliveryState.RETRYING, max(due_ms, now_ms))
+
+
+def taken_up(*, schedule_s: Sequence[int], retries_used: int, first_failed_ms: int, now_ms: int) -> tuple[int, int]:
+    """`retries_used` and `put_off_ms` of a webhook whose retry came due while the sandbox did not run [S].
+
+    It is attempted at once, which uses up no retry; those that are left follow at their distances from now. So an
+    application that comes up after the sandbox still gets what is owed to it, and no two attempts come in a burst.
+    """
+    left = min(max(0, retries_used - 1), len(schedule_s))  # the retry that is due now is still to come
+    last_s = schedule_s[left - 1] if left else 0
+    return left, now_ms - first_failed_ms - last_s * 1000
 
 
 def throttle(rate: float | None, outcome: Outcome) -> float | None:

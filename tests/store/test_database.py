@@ -593,6 +593,9 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_is_in_i
             "DROP INDEX conversations_by_age; CREATE INDEX conversations_by_age ON conversations (account, last_seq);"
             "DROP INDEX webhook_deliveries_failed; DROP INDEX webhook_deliveries_edited; "
             "ALTER TABLE webhook_deliveries DROP COLUMN edited; "
+            "ALTER TABLE webhook_deliveries DROP COLUMN put_off_ms; DROP TABLE sent_dates; "
+            "INSERT INTO messages VALUES (1, 5, 'default', 'mo', '2348020000000', '48974', 'Hi', 's', NULL, "
+            "'1970-01-01T00:00:00.005000Z', 'mtn', 'gsm7', 1, 'routed', NULL, NULL, 1, NULL, NULL, NULL, NULL); "
             "INSERT INTO webhook_deliveries VALUES (1, 1, 'default', '2348020000000', '48974', 'http://127.0.0.1/', "
             "'{}', 'delivered', 5, 1, 0, NULL, NULL, NULL); PRAGMA user_version = 1;"
         )
@@ -603,6 +606,7 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_is_in_i
         assert connection.execute("SELECT seq, state, edited FROM webhook_deliveries").fetchall() == [
             (1, "delivered", 0)
         ]
+        assert connection.execute("SELECT account, last_us FROM sent_dates").fetchall() == [("default", 5000)]
         found = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
     assert [name for name, _ in found] == [name for name, _ in wanted]
     assert dict(found)["conversations_by_age"] == dict(wanted)["conversations_by_age"]

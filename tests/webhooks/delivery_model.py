@@ -59,6 +59,7 @@ class Owed:
     due_ms: int | None = None  # when the next scheduled attempt is due
     failed_ms: int | None = None  # when the first scheduled attempt was known to have failed
     retries: int = 0  # that were used up
+    put_off_ms: int = 0  # how much later the retries come, because the sandbox did not run
     tries: list[Try] = field(default_factory=list)
 
     @property
@@ -121,15 +122,23 @@ class Model:
         self.advance(self.now_ms)
         return True
 
-    def restart(self) -> bool:
-        """The sandbox is killed and started: what was under way is marked `interrupted`, and the delivery runs again
-        without using up a retry."""
+    def restart(self, down_ms: int) -> bool:
+        """The sandbox is killed, and started after a while: what was under way is marked `interrupted`. It, and
+        whatever came due meanwhile, is attempted at once without using up a retry; the retries that are left keep
+        their distances, the first of them from now [S]."""
+        self.now_ms += down_ms
         for it in self.owed:
+            is_late = it.due_ms is not None and it.due_ms < self.now_ms
             for attempt in it.under_way:
                 attempt.outcome = "interrupted"
                 if attempt.trigger == "scheduled" and it.state == "in_flight":
                     it.state = "pending" if it.failed_ms is None else "retrying"
                     it.due_ms = self.now_ms
+                    is_late = True
+            if is_late and it.failed_ms is not None:
+                it.retries = max(0, it.retries - 1)
+                earlier_s = self._schedule_s[it.retries - 1] if it.retries else 0
+                it.put_off_ms = self.now_ms - it.failed_ms - earlier_s * 1000
         self.advance(self.now_ms)
         return True
 
@@ -172,7 +181,7 @@ class Model:
             return self._close(it, "exhausted")
         # "The first initial retry will happen 30 seconds after the first try …" [W], read as offsets from the moment at
         # which attempt 1 was known to have failed [S]. One whose moment has passed is due at once.
-        it.due_ms = max(self.now_ms, it.failed_ms + self._schedule_s[it.retries] * 1000)
+        it.due_ms = max(self.now_ms, it.failed_ms + it.put_off_ms + self._schedule_s[it.retries] * 1000)
         it.state = "retrying"
         it.retries += 1
         return None

@@ -76,7 +76,7 @@ class Bench(Protocol):
     async def attempt(self, number: int) -> bool: ...
     async def cancel(self, number: int) -> bool: ...
     async def redeliver(self, number: int, answers: Sequence[Answer]) -> bool: ...
-    async def restart(self) -> bool: ...
+    async def restart(self, down_ms: int) -> bool: ...
     async def advance(self, to_ms: int) -> None: ...
     async def seen(self) -> list[Seen]: ...
 
@@ -186,9 +186,12 @@ class Story:
         conversation = self.random.randrange(CONVERSATIONS)
         what = self.random.choice(("text", "text", "attempt", "attempt", "cancel", "redeliver", "switch", "restart"))
         if what == "restart" and self.restarts:
+            down_ms = 0  # the clock of a whole sandbox is ahead of the system's, so that it stands still meanwhile
             if self.whole:
                 await self._cut_off(bench, model)
-            await self._both(bench, model, "restart")
+            else:
+                down_ms = self.random.choice((0, 700, 45_000, 36_000_000))
+            await self._both(bench, model, "restart", down_ms)
         elif what == "switch":
             await self._both(bench, model, "switch", conversation, on=self.random.random() < 0.7)
         elif what in ("attempt", "cancel") and number is not None:
@@ -285,9 +288,12 @@ class Rules:
         self._under_way: list[tuple[int, int, int, Answer, Coroutine[Any, Outcome, None]]] = []
         nobody: Any = None
         accounts, faults = Directory([account(story)]), Faults()
+        self._accounts = {each.name: each for each in accounts.all()}
         stage = Stage(self._database, self._clock, accounts, faults)
         self._network = Network(self._database, self._clock, accounts, stage, keeping=Keeping(), backlog=1000)
-        self._control = Control(self._database, self._clock, accounts, faults, stage, nobody, self._network, Bus())
+        self._control = Control(
+            self._database, self._clock, accounts, faults, stage, nobody, self._network, Bus(), nobody
+        )
         poster: Any = self
         self._dispatcher = Dispatcher(self._database, self._clock, accounts, faults, poster, pace=lambda *_: None)
 
@@ -336,11 +342,12 @@ class Rules:
             return False
         return await self._owed(made, answers)
 
-    async def restart(self) -> bool:
+    async def restart(self, down_ms: int) -> bool:
         for *_, coroutine in self._under_way:
             coroutine.close()
         self._under_way.clear()
-        dispatcher.recover(self._database.tx(), self._clock.now_ms())
+        self._clock.move_to(self._clock.now_ms() + down_ms)
+        dispatcher.recover(self._database.tx(), self._accounts, self._clock.now_ms())
         await self.advance(self._clock.now_ms() - self._begun_ms)
         return True
 
@@ -519,7 +526,8 @@ class Whole:
             await self._house.scheduler.settled()
         return True
 
-    async def restart(self) -> bool:
+    async def restart(self, down_ms: int) -> bool:
+        assert down_ms == 0
         await self._open.aclose()
         self._postman.hangs.clear()
         await self._start()

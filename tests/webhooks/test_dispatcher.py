@@ -10,8 +10,9 @@ import functools
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -40,7 +41,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.store import outbox
+from sandbox.store import journal, outbox
 from sandbox.web.house import House
 from sandbox.webhooks.dispatcher import lane_of
 
@@ -353,6 +354,65 @@ async def test_after_a_429_other_answers_let_the_throughput_recover() -> None:
         await play.advance(100)
         moments = play.seconds(receiver)
         assert moments[39] - moments[38] < 0.1 < moments[7] - moments[6]
+
+
+@in_loop
+async def test_a_wait_for_an_answer_jumps_over_the_pace_of_a_clock_that_stands_still() -> None:
+    async with receiving(OK, answer(429)) as receiver, playing(receiver) as play:
+        await play.owe("the first is told to slow down")
+        seqs = [await play.owe(f"text {number}") for number in range(2)]
+        assert [await play.state(seq) for seq in seqs] == [DeliveryState.DELIVERED] * 2
+        assert play.seconds(receiver)[0] < play.seconds(receiver)[1] < 1
+
+
+@in_loop
+async def test_a_wait_for_an_answer_jumps_to_its_turn_in_an_ordered_conversation() -> None:
+    async with receiving(OK, answer(503)) as receiver, playing(receiver, order=Order.CONVERSATION) as play:
+        await play.owe("the first has to be retried")
+        assert await play.state(await play.owe("the second waits for it")) == DeliveryState.DELIVERED
+        assert play.seconds(receiver) == [0, 30, 30]
+
+
+@in_loop
+async def test_a_wait_for_an_answer_does_not_jump_while_the_application_takes_its_time() -> None:
+    async with receiving(HANG) as receiver, playing(receiver) as play:
+        await play.house.network.originate_later(
+            Texting(account="default", msisdn=BEN, text="later", shortcode=Shortcode("48974"), new=True), 1000
+        )
+        await play.text("this is what takes its time", wait_s=0.1)
+        assert play.house.clock.now_ms() == play.begun_ms
+
+
+@in_loop
+async def test_an_advance_counts_what_the_pace_held_back_as_what_is_due_when_it_may_start() -> None:
+    async with receiving(OK, answer(429)) as receiver, playing(receiver, retry_s=()) as play:
+        await play.owe()
+        await play.owe("held back", wait=False)
+        timers = await play.house.database.read(partial(play.house.scheduler.next_timers, limit=9))
+        assert [it.due_ms - play.begun_ms for it in timers] == [62]
+        assert await play.house.control.advance(61) == 0
+        assert await play.house.control.advance(1) == 1
+        assert len(receiver.got) == 2
+
+
+@in_loop
+async def test_an_advance_after_the_only_webhook_was_cancelled_counts_no_moment() -> None:
+    async with receiving(answer(503)) as receiver, playing(receiver) as play:
+        await play.house.control.cancel(await play.owe())
+        assert await play.house.control.advance(3_600_000) == 0
+
+
+@in_loop
+async def test_a_reset_in_the_middle_of_an_advance_leaves_the_clock_at_the_systems_time() -> None:
+    async with receiving(HANG, answer(503)) as receiver, playing(receiver) as play:
+        await play.owe()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(play.advance(86_400))
+            await receiver.until(2)
+            await play.house.control.reset()
+            receiver.release()
+        assert abs(play.house.clock.ahead_ms) < 10_000
+        assert await play.house.database.read(journal.newest_ms) < play.begun_ms + 10_000  # a restart would begin there
 
 
 @in_loop
@@ -815,7 +875,7 @@ async def test_an_interrupted_attempt_uses_up_no_retry(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_an_interrupted_retry_uses_up_no_further_one(tmp_path: Path) -> None:
+async def test_an_interrupted_retry_is_made_at_once_and_all_that_were_left_follow(tmp_path: Path) -> None:
     db = tmp_path / "sandbox.db"
     async with receiving(answer(500), answer(500), HANG) as receiver:
         async with playing(receiver, db=db, retry_s=(30, 60)) as play:
@@ -826,11 +886,13 @@ async def test_an_interrupted_retry_uses_up_no_further_one(tmp_path: Path) -> No
                 advance.cancel()
         async with playing(receiver, db=db, retry_s=(30, 60)) as play:
             await play.advance(3600)
-            assert await play.kinds(seq) == [
-                OutcomeKind.ANSWERED,
-                OutcomeKind.INTERRUPTED,
-                OutcomeKind.ANSWERED,
-                OutcomeKind.ANSWERED,
+            attempts = zip(await play.kinds(seq), await play.offsets_s(seq), strict=True)
+            assert [(kind is OutcomeKind.INTERRUPTED, offset_s) for kind, offset_s in attempts] == [
+                (False, 0),
+                (True, 30),
+                (False, 30),
+                (False, 60),
+                (False, 90),
             ]
 
 
@@ -843,6 +905,72 @@ async def test_what_was_due_later_is_still_due_then_after_a_restart(tmp_path: Pa
             before = (await play.delivery(seq)).next_attempt_ms
         async with playing(receiver, db=db) as play:
             assert (await play.delivery(seq)).next_attempt_ms == before
+
+
+@contextmanager
+def as_the_host_says(now_ms: int) -> Iterator[None]:
+    """The host's clock, at which a sandbox starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Clock, "system_ms", staticmethod(lambda: now_ms))
+        yield
+
+
+async def left_for(play_again_after_s: float, db: Path, receiver: Receiver, **account: Any) -> tuple[int, int]:
+    """Owe a webhook to an application that is down, and stop. Gives its number, and when the sandbox starts again."""
+    async with playing(receiver, db=db, **account) as play:
+        seq = await play.owe()
+        return seq, play.begun_ms + round(play_again_after_s * 1000)
+
+
+@in_loop
+async def test_an_application_that_comes_up_five_seconds_after_the_sandbox_gets_its_reply_on_every_morning(
+    tmp_path: Path,
+) -> None:
+    async with receiving(answer(503)) as receiver:
+        for used in range(8):  # retries that were used up on the evening before
+            receiver.then = answer(503)
+            db = tmp_path / f"{used}.db"
+            async with playing(receiver, db=db) as play:
+                seq = await play.owe()
+                await play.advance(NINE_S[used])
+                morning_ms = play.house.clock.now_ms() + 36_000_000
+            with as_the_host_says(morning_ms):
+                async with playing(receiver, db=db) as play:
+                    await play.house.scheduler.settled()
+                    before = len(receiver.got)
+                    await play.advance(5)
+                    assert len(receiver.got) == before, "a burst"
+                    receiver.then = OK
+                    await play.advance(3600)
+                    assert await play.state(seq) == DeliveryState.DELIVERED
+                    assert len(receiver.got) == before + 1
+
+
+@in_loop
+async def test_an_application_that_is_down_for_ten_hours_is_tried_by_the_retries_that_are_left(tmp_path: Path) -> None:
+    async with receiving(answer(503)) as receiver:
+        seq, now_ms = await left_for(36_000, tmp_path / "sandbox.db", receiver, retry_s=(5, 8, 11))
+        with as_the_host_says(now_ms):
+            async with playing(receiver, db=tmp_path / "sandbox.db", retry_s=(5, 8, 11)) as play:
+                await play.advance(60)
+                assert await play.offsets_s(seq) == [0, 36_000, 36_005, 36_008, 36_011]
+                assert await play.state(seq) == DeliveryState.EXHAUSTED
+
+
+@in_loop
+async def test_a_text_that_nobody_could_attempt_is_attempted_at_the_start_with_all_its_retries(tmp_path: Path) -> None:
+    async with receiving(answer(503)) as receiver:
+        db = tmp_path / "sandbox.db"
+        async with playing(receiver, db=db, retry_s=(5, 8)) as play:
+            await play.house.control.freeze()
+            await play.house.control.text(
+                Texting(account="default", msisdn=ADA, text="Hi", shortcode=Shortcode("48974"), new=True), delay_ms=1000
+            )
+            now_ms = play.begun_ms + 36_000_000
+        with as_the_host_says(now_ms):
+            async with playing(receiver, db=db, retry_s=(5, 8)) as play:
+                await play.advance(60)
+                assert play.seconds(receiver) == [0, 5, 8]
 
 
 @in_loop
