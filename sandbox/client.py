@@ -1,4 +1,4 @@
-"""Python clients of the control API and of the gateway, on the standard library alone: a blocking and an async one.
+"""Python clients of the control API and of the gateway: a blocking one, on the standard library alone, and its twin.
 
 Every call is described once, as a value; link.py says how it travels. Imports nothing of the server, so that a command
 line or a test of another project can use it without loading one.

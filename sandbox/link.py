@@ -1,10 +1,11 @@
 """How a call to a sandbox travels, blocking or awaited, and how a verb is written once for both.
 
-The standard library alone, and nothing of what there is to call, which is client.py's.
+The standard library, anyio where a call is awaited, and nothing of what there is to call, which is client.py's.
 """
 
 import inspect
 import json
+import os
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
@@ -12,8 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import update_wrapper, wraps
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from io import BytesIO
-from socket import MSG_PEEK, socket
+from socket import MSG_PEEK, SHUT_RDWR, socket
 from types import MethodType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, cast, get_args, overload
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +25,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TIMEOUT_S = 40.0  # for an answer
+KEPT = 8  # connections that wait for their next request
+SAFE = ("GET", "HEAD")  # may be sent again when nobody knows whether they were carried out (RFC 9110, 9.2.1)
 
 
 class Refused(SandboxError):
@@ -65,14 +67,13 @@ Plan = Generator[Call[Any], Any, T]
 
 
 class Wire(NamedTuple):
-    """A request as it is sent. `once`: never on a connection that may be gone, after which it would be sent again."""
+    """A request as it is sent."""
 
     method: str
     target: str
     body: bytes | None
     headers: Mapping[str, str]
     timeout_s: float
-    once: bool
 
 
 Answer = tuple[int, str, bytes]
@@ -82,10 +83,39 @@ Answer = tuple[int, str, bytes]
 # How a call travels ------------------------------------------------------------------------------------------------
 
 
-class Transport:
-    """HTTP/1.1 to one sandbox, for any number of threads and event loops. Connections are kept for the next call.
+class _Lost(Exception):
+    """An exchange that failed with `error`. `whole`: all of the request went out, so that it may be carried out."""
 
-    Proxies of the environment are not asked: a sandbox is never behind one. Raises Unreachable with the remedy.
+    def __init__(self, error: OSError | HTTPException, whole: bool) -> None:
+        self.error = error
+        self.whole = whole
+
+
+class _Waiter:
+    """Who waits for an answer that a thread fetches, and may `leave`: then the thread's connection ends."""
+
+    def __init__(self) -> None:
+        self._left = False
+        self._connection: HTTPConnection | None = None
+
+    def leave(self) -> None:
+        self._left = True
+        if (connection := self._connection) is not None and (sock := connection.sock) is not None:
+            with suppress(OSError):  # it is closed already
+                sock.shutdown(SHUT_RDWR)  # which wakes the thread, as closing does not
+
+    def watch(self, connection: HTTPConnection | None) -> None:
+        """What to end from now on. Raises ConnectionAbortedError if nobody waits any more."""
+        self._connection = connection
+        if self._left and connection is not None:
+            raise ConnectionAbortedError("Nobody waits for the answer.")
+
+
+class Transport:
+    """HTTP/1.1 to one sandbox, for any number of threads, event loops and forked processes.
+
+    Connections are kept for the next call of the same process. Proxies of the environment are not asked: a sandbox is
+    never behind one. Raises Unreachable with the remedy.
     """
 
     def __init__(self, url: str, control_token: str | None = None) -> None:
@@ -101,61 +131,74 @@ class Transport:
         self._tls = parts.scheme == "https"
         self._prefix = parts.path
         self._idle: list[HTTPConnection] = []
+        self._process = os.getpid()  # whose the idle connections are
         weakref.finalize(self, _close_all, self._idle)
+
+    def __reduce__(self) -> tuple[type["Transport"], tuple[str, str | None]]:
+        """In another process it has connections of its own."""
+        return Transport, (self.url, self.control_token)
 
     def close(self) -> None:
         """Let go of the connections that wait for their next request."""
         _close_all(self._idle)
 
-    def send(self, wire: Wire) -> Answer:
-        """Make a request and read its answer."""
-        try:
-            kept = None if wire.once else self._kept(wire.timeout_s)
-            if kept is not None:
-                try:
-                    return self._exchange(kept, wire)
-                except ConnectionError:  # it was closed while it waited, so that nobody has read the request
-                    pass
-            return self._exchange(self._connect(wire.timeout_s), wire)
-        except (OSError, HTTPException) as error:
-            raise self._unreachable(error, wire.timeout_s) from None
+    def send(self, wire: Wire, waiter: _Waiter | None = None) -> Answer:
+        """Make a request and read its answer.
 
-    def _exchange(self, connection: HTTPConnection, wire: Wire) -> Answer:
+        It is sent a second time only if it was not read, on a connection that was closed while it waited, or if it is
+        SAFE.
+        """
+        waiter = waiter or _Waiter()
         try:
+            if (kept := self._kept(wire.timeout_s)) is not None:
+                try:
+                    return self._exchange(kept, wire, waiter)
+                except _Lost as lost:
+                    if not isinstance(lost.error, ConnectionError) or (lost.whole and wire.method not in SAFE):
+                        raise
+            return self._exchange(self._connect(wire.timeout_s), wire, waiter)
+        except _Lost as lost:
+            said = self._unreachable(lost.error, wire.timeout_s)
+            if lost.whole and wire.method not in SAFE:
+                said = self._doubtful(wire, said if isinstance(lost.error, TimeoutError) else None)
+            raise said from None
+
+    def _exchange(self, connection: HTTPConnection, wire: Wire, waiter: _Waiter) -> Answer:
+        whole = False
+        try:
+            if connection.sock is None:
+                connection.connect()
+            waiter.watch(connection)
             with suppress(BrokenPipeError, ConnectionResetError):  # an answer may come before all of a body went
                 connection.request(wire.method, self._prefix + wire.target, wire.body, dict(wire.headers))
+                whole = True
             with connection.getresponse() as response:
                 found = response.status, response.headers.get_content_type(), response.read()
+            waiter.watch(None)
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise _Lost(error, whole) from None
         except BaseException:
             connection.close()
             raise
-        if connection.sock is not None and not self._tls:
+        if connection.sock is not None and not self._tls and len(self._idle) < KEPT:
             self._idle.append(connection)
+        else:
+            connection.close()
         return found
 
     async def send_async(self, wire: Wire) -> Answer:
-        """As `send`, in the running event loop; the connection is of this request alone, and so of no other loop."""
-        import asyncio  # 50 ms that a command line does not need
+        """As `send`, in a thread, without blocking the event loop, be it asyncio's or trio's.
 
+        What is waited for is a socket, whose time-out is in real seconds whatever time a test tells the loop.
+        """
+        from anyio import CapacityLimiter, to_thread  # 50 ms that a command line does not need
+
+        waiter, alone = _Waiter(), CapacityLimiter(1)  # as many threads as calls: one may wait for what another does
         try:
-            async with asyncio.timeout(wire.timeout_s):
-                tape = _Tape()
-                writing = self._connect(wire.timeout_s)
-                writing.sock = cast(socket, tape)
-                headers = {**wire.headers, "Connection": "close"}
-                writing.request(wire.method, self._prefix + wire.target, wire.body, headers)
-                tls = _tls_context() if self._tls else None
-                reader, writer = await asyncio.open_connection(self._host, self._port, ssl=tls)
-                try:
-                    writer.write(tape.written)
-                    answer = await reader.read()
-                finally:
-                    writer.close()
-            with HTTPResponse(cast(socket, _Tape(answer)), method=wire.method) as response:
-                response.begin()
-                return response.status, response.headers.get_content_type(), response.read()
-        except (OSError, HTTPException) as error:
-            raise self._unreachable(error, wire.timeout_s) from None
+            return await to_thread.run_sync(self.send, wire, waiter, abandon_on_cancel=True, limiter=alone)
+        finally:
+            waiter.leave()
 
     def stream(
         self,
@@ -178,6 +221,9 @@ class Transport:
 
     def _kept(self, timeout_s: float) -> HTTPConnection | None:
         """A connection that waits for its next request, if there is one."""
+        if self._process != os.getpid():  # forked: they are the other process's, which goes on to use them
+            _close_all(self._idle)
+            self._process = os.getpid()
         while self._idle:
             try:
                 kept = self._idle.pop()
@@ -202,6 +248,12 @@ class Transport:
             "serve; or name its address with --url or NINEBITS_SANDBOX_URL."
         )
 
+    def _doubtful(self, wire: Wire, late: Unreachable | None) -> Unreachable:
+        said = late or f"The sandbox at {self.url} closed the connection before it had answered."
+        return Unreachable(
+            f"{said} Whether this {wire.method} was carried out is not known: look there before you send it again."
+        )
+
 
 def _close_all(connections: list[HTTPConnection]) -> None:
     while connections:
@@ -224,20 +276,6 @@ def _tls_context() -> Any:
     import ssl
 
     return ssl.create_default_context()
-
-
-class _Tape:
-    """Stands where a socket would, so that http.client writes a request, or reads an answer, without one."""
-
-    def __init__(self, answer: bytes = b"") -> None:
-        self.written = b""
-        self._answer = answer
-
-    def sendall(self, data: bytes) -> None:
-        self.written += data
-
-    def makefile(self, *_: object) -> BytesIO:
-        return BytesIO(self._answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +332,7 @@ class Link:
 
     def _wire(self, call: Call[Any]) -> Wire:
         body = call.body if call.body is None or isinstance(call.body, bytes) else json.dumps(call.body).encode()
-        return Wire(call.method, self.target(call), body, self.headers(call), call.timeout_s, call.token is not None)
+        return Wire(call.method, self.target(call), body, self.headers(call), call.timeout_s)
 
 
 def _in_query(value: object) -> object:

@@ -136,6 +136,7 @@ ADDRESSES = {
     "uvloop": ("hosting",),
     "httptools": ("webhooks.poster", "edge"),
     "sqlite3": ("store.file", "store.checkpoints", "store.database"),
+    "anyio": ("link",),
     "click": ("cli", "commands."),
     "yaml": ("scenario.script",),
     "regex": ("matching",),

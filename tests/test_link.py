@@ -200,11 +200,61 @@ def test_a_connection_that_was_closed_while_it_waited_is_replaced() -> None:
         assert desk.one("x", method="POST", body={}) == {"id": "b"}
 
 
-def test_a_call_that_a_closing_connection_took_along_is_sent_again() -> None:
+def test_what_may_safely_be_repeated_is_sent_again() -> None:
     with peer([answer({"id": "a"}), None], [answer({"id": "b"})]) as (server, desk):
         desk.one("x")
         assert desk.one("y") == {"id": "b"}
         assert server.opened == 2
+
+
+@pytest.mark.parametrize("twin", ["blocking", "awaited"])
+def test_what_may_have_been_carried_out_is_never_sent_again(twin: str, subtests: pytest.Subtests) -> None:
+    """The server reads it and closes; whether it did what was asked, only it knows."""
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        with (
+            subtests.test(method),
+            peer([answer({"id": "a"}), None], [answer({"id": "b"}), answer({"id": "c"})]) as (server, desk),
+        ):
+            desk.one("x")
+            with pytest.raises(Unreachable, match=f"Whether this {method} was carried out is not known"):
+                told(desk, twin, method)
+            assert sum(each.startswith(method.encode()) for each in server.requests) == 1
+            assert desk.one("y") == {"id": "b"}
+
+
+@pytest.mark.parametrize("twin", ["blocking", "awaited"])
+def test_an_answer_that_breaks_off_leaves_it_open_as_well(twin: str) -> None:
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
+    with peer([begun]) as (_, desk), pytest.raises(Unreachable, match="Whether this POST was carried out is not known"):
+        told(desk, twin, "POST")
+
+
+@pytest.mark.parametrize("twin", ["blocking", "awaited"])
+def test_an_answer_that_is_late_leaves_it_open_as_well(twin: str) -> None:
+    with peer([None, None]) as (_, desk):
+        with pytest.raises(Unreachable, match=r"within 0\.02 s\. Whether this POST was carried out is not known"):
+            told(desk, twin, "POST", timeout_s=0.02)
+        desk._link.transport.close()
+
+
+def told(desk: "Desk", twin: str, method: str, timeout_s: float = PATIENCE_S) -> None:
+    """Make a call, blocking or awaited, whose answer is no matter."""
+
+    def plan() -> Plan[None]:
+        yield Call(method=method, path="x", body={}, timeout_s=timeout_s)
+
+    desk._link.run(plan()) if twin == "blocking" else asyncio.run(desk._link.run_async(plan()))
+
+
+def test_a_call_that_cannot_have_been_read_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks while the request is still written, unseen before: half a request is none."""
+    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, desk):
+        desk.one("x")
+        assert server.closed.acquire(timeout=PATIENCE_S)
+        monkeypatch.setattr("sandbox.link._is_open", lambda sock: True)  # it closes only after that was asked
+        (kept,) = desk._link.transport._idle
+        kept.sock.shutdown(socket.SHUT_WR)
+        assert desk.one("y", method="POST", body={}) == {"id": "b"}
 
 
 def test_a_call_to_the_gateway_is_never_sent_again() -> None:
@@ -214,6 +264,12 @@ def test_a_call_to_the_gateway_is_never_sent_again() -> None:
             desk.submit()
         assert sum(each.startswith(b"POST /ng/v1/sendsms") for each in server.requests) == 1
         assert b"Authorization: Bearer a-token" in server.requests[-1]
+
+
+def test_calls_to_the_gateway_need_no_connection_each() -> None:
+    with peer([answer({"id": each}) for each in "abc"]) as (server, desk):
+        assert [desk.submit()["id"] for _ in range(3)] == ["a", "b", "c"]
+        assert server.opened == 1
 
 
 def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
