@@ -2,11 +2,23 @@
 
 Times are integer milliseconds since 1970 in UTC (`_ms`). Durations of real work (how long an answer took) are measured
 with `stopwatch`, which no virtual clock touches.
+
+A test may stop the time of its process, by freezegun, time-machine or a patch. That is the application's time, and none
+of the sandbox's, which serves in a thread of the same process.
 """
 
 import asyncio
-import time
+import importlib.util
+import sys
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import time
+else:  # a `time` of our own, so that what a test puts in place of the functions of everybody's is not called here
+    _spec = importlib.util.find_spec("time")
+    time = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(time)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,6 +32,24 @@ LOOK_S = 1.0
 
 stopwatch = time.perf_counter
 """Real seconds as a float, for durations only."""
+
+
+def _time_ns() -> int:
+    """Nanoseconds since 1970. time-machine changes what the functions themselves do, and offers a way around that."""
+    time_machine: Any = sys.modules.get("time_machine")
+    if time_machine is not None:
+        try:
+            return int(time_machine.escape_hatch.time.time_ns())
+        except (AttributeError, ValueError):  # it is being imported, or nobody travels
+            pass
+    return time.time_ns()
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """An event loop of asyncio's own, whose timers are in real seconds; it would ask everybody's `time.monotonic`."""
+    loop = asyncio.new_event_loop()
+    loop.time = time.monotonic  # type: ignore[method-assign]
+    return loop
 
 
 class Clock:
@@ -49,7 +79,7 @@ class Clock:
     @staticmethod
     def system_ms() -> int:
         """The system's time."""
-        return time.time_ns() // 1_000_000
+        return _time_ns() // 1_000_000
 
     @staticmethod
     def _monotonic_ms() -> int:

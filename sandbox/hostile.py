@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, assert_never
 
-from sandbox.clock import Clock
+from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
 from sandbox.misbehaviour import BEHAVIOURS, OK, Connection, Door, Request, Variant, answers
 
@@ -139,7 +139,7 @@ class HostileEndpoint:
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner() as runner:
+            with asyncio.Runner(loop_factory=event_loop) as runner:
                 runner.run(self._serve())
         except BaseException as error:
             self._failure = error

@@ -18,7 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import uvicorn
 
-from sandbox.clock import Clock
+from sandbox.clock import Clock, event_loop
 from sandbox.edge import Edge
 
 APP_GRACE_S = 1  # how long the stop of an application waits for its answers under way
@@ -161,12 +161,12 @@ def hang_up(send: Callable[[Any], Awaitable[None]]) -> None:
     cycle.disconnected = True
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The fastest event loop there is; None is asyncio's own."""
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The fastest event loop there is, which is uvloop's or asyncio's own."""
     try:
         import uvloop
     except ImportError:  # there is none for this system
-        return None
+        return event_loop
     return uvloop.new_event_loop
 
 

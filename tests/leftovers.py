@@ -33,8 +33,7 @@ class Leftovers:
     """Knows what was open when a module's tests began. A plugin, so that it hears of the fixtures of the whole run."""
 
     def __init__(self) -> None:
-        if (loop := hosting.loop_factory()) is not None:
-            loop().close()  # the first one opens what the process keeps
+        hosting.loop_factory()().close()  # the first one opens what the process keeps
         self.begin()
 
     def begin(self) -> None:

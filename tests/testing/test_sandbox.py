@@ -1,7 +1,11 @@
 """An account in a test's hand: what was sent and refused, applications that are served, and complaints in the end."""
 
 import re
+import subprocess
+import sys
 import threading
+from datetime import UTC, datetime
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -11,7 +15,8 @@ from sandbox.contract.numbers import TELCOS, parse_msisdn, telco_of
 from sandbox.errors import Unreachable
 from sandbox.link import Refused
 from sandbox.testing import Handset, Sandbox, Server
-from tests.conftest import Receiver
+from tests.conftest import PATIENCE_S, Receiver
+from tests.processes import own_environment
 from tests.testing.conftest import failure, refuse, submit, survey
 
 # Verifying
@@ -298,3 +303,25 @@ def test_a_test_begins_at_the_present_whatever_the_one_before_did(server: Server
         first.clock.advance(86_400)
     with server.account() as second:
         assert (second.clock.now() - begun).total_seconds() < 3600
+
+
+def test_time_that_had_stopped_before_anything_was_imported_is_real_all_the_same() -> None:
+    """As by a fixture of a whole session."""
+    body = """
+        from sandbox import testing
+        with testing.start() as server, server.account() as ninebits:
+            try:
+                ninebits.handset().wait_for_message("never", timeout=0.05)
+            except testing.ExpectationFailed:
+                print(ninebits.clock.now().year)
+    """
+    before = str(datetime.now(UTC).year)  # noqa: TID251
+    for stop in (
+        "freezegun.freeze_time('2024-01-02').start()",
+        "time.time = time.monotonic = time.perf_counter = lambda: 42.0",
+    ):
+        code = f"import freezegun, sys, time\nsys.modules['uvloop'] = None\n{stop}\n{dedent(body)}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=own_environment(), capture_output=True, text=True, timeout=PATIENCE_S * 3
+        )
+        assert (done.stdout.split(), done.stderr) == ([before], ""), stop
