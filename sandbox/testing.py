@@ -9,6 +9,7 @@ are explain.py's, and fixtures pytest_plugin.py's.
 """
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -463,6 +464,7 @@ class Server:
         self._handsets = count(first_number)
         self._house = house
         self._open = 0  # accounts
+        self._process = os.getpid()
         self._unowned_after = 0
         self._unowned_last = 0
 
@@ -483,12 +485,16 @@ class Server:
     def account(self, **settings: object) -> Iterator[Sandbox]:
         """An account for one test, removed with all that was recorded for it when the block ends.
 
+        Where it ends in a forked child as well, nothing is removed there of what its parent goes on to use.
         `settings` are those of an `[[accounts]]` table: `strict`, `retry`, `msisdn_format`, `shortcodes` … Raises
         Refused with what is wrong about them.
         """
         if self._house is not None and not self._open and abs(self._house.clock.ahead_ms) > DRIFT_MS:
             self.client.reset()  # a test begins at the present, whatever the ones before did to the clock
+        process = os.getpid()
         name = next(self._names)
+        if process != self._process:  # which goes on to count from where this one was forked
+            name = f"{name}-{process}"
         token = str(settings.pop("token", f"{name}-{secrets.token_hex(8)}"))
         self.client.add_account(name, token, **settings)
         link = Link(self._transport, name)
@@ -506,12 +512,12 @@ class Server:
         try:
             yield Sandbox(desk)
         finally:
-            self._open -= 1
-            desk.hosted.close()
-            self._unowned_after = (
-                self._unowned_last
-            )  # whether this test looked or not: the next one does not answer for it
-            self.client.remove_account(name)
+            if os.getpid() == process:
+                self._open -= 1
+                desk.hosted.close()
+                # Whether this test looked or not: the next one does not answer for it.
+                self._unowned_after = self._unowned_last
+                self.client.remove_account(name)
 
     def _number(self, telco: str) -> str:
         return f"{RANGES[telco]}{next(self._handsets) % 10**7:07}"

@@ -16,7 +16,7 @@ import pytest
 from sandbox import hosting
 
 _DESCRIPTORS = Path("/proc/self/fd")
-_OF_LOOPS = ("asyncio_", "uvloop_")  # threads that an event loop keeps for what blocks
+_OF_LOOPS = ("asyncio_", "uvloop_", "Trio thread")  # threads that an event loop keeps for what blocks
 _MOST_OF_LOOPS = 32
 
 

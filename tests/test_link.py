@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import inspect
 import json
+import os
+import pickle
 import pydoc
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -191,6 +194,28 @@ def test_threads_do_not_share_a_connection_at_the_same_time() -> None:
             each.join()
         assert len(found) == 2
         assert server.opened <= 2
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads, which the child does not need
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_has_a_connection_of_its_own() -> None:
+    with peer([answer({"id": "a"}), answer({"id": "c"})], [answer({"id": "b"})]) as (server, desk):
+        desk.one("x")
+        if (child := os.fork()) == 0:
+            signal.alarm(int(PATIENCE_S))  # it ends, whatever happens to it
+            os._exit(0 if desk.one("y") == {"id": "b"} else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert desk.one("z") == {"id": "c"}
+        assert server.opened == 2
+
+
+def test_a_link_that_is_sent_to_another_process_has_connections_of_its_own() -> None:
+    """As multiprocessing does, where it starts processes anew."""
+    with peer([answer({"id": "a"})], [answer({"id": "b"})], account="shop") as (_, desk):
+        desk.one("x")
+        copy = pickle.loads(pickle.dumps(desk))
+        assert (copy._link.account, copy.one("y")) == ("shop", {"id": "b"})
+        copy._link.transport.close()
 
 
 def test_a_connection_that_was_closed_while_it_waited_is_replaced() -> None:

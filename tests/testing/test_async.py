@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
 
 from sandbox.link import Refused
 from sandbox.testing import AsyncHandset, AsyncSandbox, ExpectationFailed, Sandbox
@@ -155,3 +156,20 @@ def test_a_wait_that_is_cancelled_ends_at_once(ninebits: Sandbox) -> None:
 def test_the_twin_is_of_the_same_account(ninebits: Sandbox) -> None:
     twin = ninebits.to_async()
     assert (twin.account, twin.token, twin.url) == (ninebits.account, ninebits.token, ninebits.url)
+
+
+def test_the_verbs_are_awaited_in_trio_as_well(routed: Sandbox) -> None:
+    twin = routed.to_async()
+    handset = twin.handset()
+
+    async def main() -> None:
+        with trio.fail_after(PATIENCE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(submit, twin, handset.number, "Which film?")
+                assert (await handset.wait_for_message()).text == "Which film?"
+            assert (await handset.reply("Amélie")).state == "delivered"
+            with trio.move_on_after(0.02) as scope:
+                await handset.wait_for_message(timeout=PATIENCE_S)
+            assert scope.cancelled_caught
+
+    trio.run(main)
