@@ -105,7 +105,8 @@ class _Answering(BaseHTTPRequestHandler):
 class Town:
     """Two sandboxes: one full of what people did, and one that is empty and asks for its control token.
 
-    `ids` are what pages of a single thing are found by; the clock of the full one stands still.
+    `ids` are what pages of a single thing are found by. The clock of the full one is paused, an hour ahead; that of the
+    empty one stands still from the start.
     """
 
     url: str
@@ -124,13 +125,17 @@ def town() -> Iterator[Town]:
     application = Application()
     serving = threading.Thread(target=application.serve_forever, kwargs={"poll_interval": 0.02})
     serving.start()
-    plain = Settings(port=0, db=":memory:", clock="virtual")
+    plain = Settings(port=0, db=":memory:")
     try:
         with (
             server.in_thread(plain) as (full, _),
-            server.in_thread(Settings(port=0, db=":memory:", control_token=CONTROL_TOKEN)) as (empty, _),
+            server.in_thread(Settings(port=0, db=":memory:", clock="virtual", control_token=CONTROL_TOKEN)) as (
+                empty,
+                _,
+            ),
             SandboxClient(full.url) as client,
         ):
+            client.set_clock("freeze")
             token = plain.accounts[0].token
             ids = fill(client, token, application)
             yield Town(url=full.url, empty_url=empty.url, ids=ids, client=client, token=token)
@@ -361,12 +366,13 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = sys.argv[2:]
     with town() as built, sync_playwright() as playwright:
-        built.client.set_clock("resume")
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=QUIET
         )
         if not names:
+            built.client.set_clock("system")
             picture_readme(browser, built)
+            built.client.set_clock("freeze")
         made = photograph(browser, built, [each for each in SCENES if not names or each.name in names], folder)
         browser.close()
     print(f"{made} pictures in {folder}")

@@ -164,7 +164,10 @@ class Calls:
 
     @operation
     def set_clock(self, action: str, seconds: float | None = None) -> Call[Json]:
-        """`freeze`, `resume`, or `advance` by seconds, which answers after everything due has run."""
+        """`freeze`, `resume`, `system`, or `advance` by seconds, which answers after everything due has run.
+
+        `resume` runs on from where it stands; `system` runs at the system's time, and timers keep their distance.
+        """
         body = _given({"action": action, "seconds": seconds})
         return Call(method="PUT", path="clock", body=body, timeout_s=ADVANCE_S)
 

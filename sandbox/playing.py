@@ -60,6 +60,11 @@ class _Clock(OfDesk):
         yield CALLS.set_clock("resume")
 
     @verb
+    def system(self) -> Plan[None]:
+        """Run at the system's time. What is planned keeps its distance: nothing comes due at once because of it."""
+        yield CALLS.set_clock("system")
+
+    @verb
     def now(self) -> Plan[datetime]:
         """The time, in UTC."""
         return datetime.fromisoformat((yield CALLS.clock())["now"])

@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from sandbox import server
+from sandbox.clock import Clock
 from sandbox.config import Settings
 from sandbox.web.house import House
 from tests.leftovers import Leftovers
@@ -332,6 +333,23 @@ def start_sandbox() -> Iterator[Callable[..., Bench]]:
             return Bench(sandbox=running, account=first.name, token=first.token)
 
         yield start
+
+
+@dataclass
+class SystemTime:
+    """The system's time as the sandboxes of this process see it: the real one, and what a test lets pass besides."""
+
+    passed_ms: int = 0
+
+    def passes(self, seconds: float) -> None:
+        self.passed_ms += round(seconds * 1000)
+
+
+@pytest.fixture
+def system_time(monkeypatch: pytest.MonkeyPatch) -> SystemTime:
+    made, real_ms = SystemTime(), Clock._real_ms
+    monkeypatch.setattr(Clock, "_real_ms", staticmethod(lambda: real_ms() + made.passed_ms))
+    return made
 
 
 # Nothing is left behind --------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ DESCRIBED: list[tuple[Call[Any], str, str, object]] = [
     (calls.doctor(post=True), "POST", "doctor", {"post": True}),
     (calls.clock(), "GET", "clock", None),
     (calls.set_clock("advance", 60), "PUT", "clock", {"action": "advance", "seconds": 60}),
+    (calls.set_clock("system"), "PUT", "clock", {"action": "system"}),
     (calls.set_clock("freeze"), "PUT", "clock", {"action": "freeze"}),
     (calls.add_account("a", "t", strict=False), "POST", "accounts", {"name": "a", "token": "t", "strict": False}),
     (calls.change_account("a", client_url=None), "PATCH", "accounts/a", {"client_url": None}),

@@ -1,4 +1,4 @@
-"""The sandbox's time: clock show, freeze, advance, resume."""
+"""The sandbox's time: clock show, freeze, advance, resume, system."""
 
 import click
 
@@ -53,18 +53,33 @@ def clock_resume(client: SandboxClient, as_json: bool) -> None:
     _show(client.set_clock("resume"), as_json)
 
 
+@clock.command("system")
+@as_json
+@for_client
+def clock_system(client: SandboxClient, as_json: bool) -> None:
+    """Let the clock run at the system's time; what is planned keeps its distance."""
+    _show(client.set_clock("system"), as_json)
+
+
 def _show(it: Json, as_json: bool) -> None:
     if as_json:
         lines.show_json(it)
         return
     how = "stands still" if it["frozen"] else "runs"
-    ahead = f", {lines.span(it['ahead_s'])} ahead" if it["ahead_s"] >= 1 else ""
-    click.echo(visible(f"{it['now']}  {how}{ahead}"))
+    click.echo(visible(f"{it['now']}  {how}, {_apart(it['ahead_s'])}"))
     if moments := it.get("moments"):
         click.echo(f"On the way something came due at {moments} moment{'s' if moments > 1 else ''}.")
     if it["due"]:
         click.echo("Next:")
         lines.show_table(("", each["due_at"], each["kind"], each["account"]) for each in it["due"])
+
+
+def _apart(ahead_s: float) -> str:
+    """Where the clock is, seen from the system's, to a second."""
+    seconds = round(abs(ahead_s))
+    if not seconds:
+        return "at the system's time"
+    return f"{lines.span(seconds)} {'ahead of' if ahead_s > 0 else 'behind'} the system's"
 
 
 COMMANDS = (clock,)

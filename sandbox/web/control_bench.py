@@ -140,7 +140,7 @@ async def remove_account(call: Call) -> Response:
 
 # Clock and reset ---------------------------------------------------------------------------------------------------
 
-ACTION = required("action", Choice(("freeze", "advance", "resume")), "What the clock is to do.", "advance")
+ACTION = required("action", Choice(("freeze", "advance", "resume", "system")), "What the clock is to do.", "advance")
 SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 3600)
 
 
@@ -169,9 +169,11 @@ def _check_clock(call: Call) -> Iterable[tuple[str, str]]:
     answers={200: shapes.MOVED_CLOCK},
 )
 async def set_clock(call: Call) -> Response:
-    """Freeze the clock, let it run again, or advance it.
+    """Freeze the clock, let it run again, advance it, or bring it back to the system's time.
 
-    `advance` answers after everything that came due on the way has run to its end.
+    `advance` answers after everything that came due on the way has run to its end. `resume` lets the clock run from
+    where it stands. With `system` it runs at the system's time, and what is planned keeps its distance: nothing comes
+    due at once because of it.
     """
     control, moments = call.house.control, 0
     match call[ACTION]:
@@ -179,6 +181,8 @@ async def set_clock(call: Call) -> Response:
             await control.freeze()
         case "resume":
             await control.resume()
+        case "system":
+            await control.to_system()
         case _:
             moments = await control.advance(round((call[SECONDS] or 0) * 1000))
     return answer({**await _clock(call.house), "moments": moments})

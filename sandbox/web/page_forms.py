@@ -181,6 +181,14 @@ def to_advance(typed: Mapping[str, str], now_ms: int) -> int:
     return round(seconds * 1000)
 
 
+def to_page(typed: Mapping[str, str], root: str) -> str:
+    """The page on which a button stood, as the link `here`: below the root path, on this server. Raises Invalid."""
+    here = typed.get("here", "")
+    if re.match(f"{re.escape(root)}/(?!/)", here) is None:
+        raise Invalid(("here", f"here is {quote(here)}. The path of a page of this sandbox is wanted."))
+    return here
+
+
 def to_play(typed: Mapping[str, str]) -> Msisdn | None:
     """The handset that a scenario is to play; None is any. Raises Invalid."""
     given = Fields({})

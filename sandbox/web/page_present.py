@@ -222,14 +222,18 @@ async def _stop(request: Request, account: Account, msisdn: Msisdn) -> None:
 
 
 async def pace(request: Request) -> Response:
-    """Pause, go on, or do at once what is next. The clock is that of all accounts, as the page says."""
+    """Pause, go on, do at once what is next, or leave a clock behind that runs with the system's. It is that of all
+    accounts, as the page says."""
     house, account, typed = house_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
-    match forms.known(typed.get("wanted", ""), ("pause", "go", "next"), "wanted"):
+    match forms.known(typed.get("wanted", ""), ("pause", "go", "next", "leave"), "wanted"):
         case "pause":
             await house.control.freeze()
         case "go":
             await house.control.resume()
+        case "leave":
+            await house.control.to_system()
+            return see_other(request, f"/c/{shortcode}/{msisdn}")
         case _:
             rows = await house.database.read(partial(gather, account=account, shortcode=shortcode, msisdn=msisdn))
             next_ms = (await asyncio.to_thread(scene, rows, house.clock.now_ms())).next_ms

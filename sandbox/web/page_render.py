@@ -155,6 +155,8 @@ def page(
             usual_account=first_account(house.accounts).name,
             now_ms=house.clock.now_ms(),
             frozen=house.clock.frozen,
+            apart=words.apart(house.clock.ahead_ms, frozen=house.clock.frozen),
+            is_virtual=house.settings.clock == "virtual",
             kinds=" ".join(News),
             url=links(request),
             **context,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from sandbox.config import KEYS, Key, Settings, account_from, mask_url
@@ -49,7 +49,6 @@ async def settings(request: Request, *, form: Form | None = None, status: int = 
         form=form or Form(),
         due=due,
         next_ms=next((each.due_ms for each in due if each.due_ms > now_ms), None),
-        ahead_ms=house.clock.ahead_ms,
         faults=faults,
         client_url=url if mask_url(url) == url else "",  # one that holds a password is replaced, never shown
         has_secrets=mask_url(url) != url,
@@ -113,6 +112,14 @@ async def set_clock(request: Request) -> Response:
     if back := typed.get("back"):  # a scenario's run, at which the button stood
         return see_other(request, f"/runs/{back}")
     return see_other(request, "/settings#clock")
+
+
+async def to_system(request: Request) -> Response:
+    """Let the clock run with the system's; back to the page on which the button stood."""
+    typed = await typed_by(request)
+    back = forms.to_page(typed, request.scope.get("root_path", ""))
+    await house_of(request).control.to_system()
+    return RedirectResponse(back, 303)
 
 
 async def reset(request: Request) -> Response:
@@ -216,6 +223,7 @@ def routes() -> Sequence[Route]:
         Route("/settings", settings),
         Route("/settings/client-url", set_client_url, methods=post),
         Route("/settings/clock", set_clock, methods=post),
+        Route("/settings/clock/system", to_system, methods=post),
         Route("/settings/reset", reset, methods=post),
         Route("/settings/faults", add_fault, methods=post),
         Route("/settings/faults/{id}/remove", remove_fault, methods=post),

@@ -189,6 +189,19 @@ def span(ms: int) -> str:
     return " ".join(parts[:2])
 
 
+def apart(ahead_ms: int, *, frozen: bool) -> str:
+    """`1 min 30 s ahead of the system's`: where the sandbox's clock is; empty if it runs with the system's to a second.
+
+    One that stands still is told to the minute, because a page that shows it is made anew once a minute.
+    """
+    apart_ms = abs(ahead_ms)
+    if not frozen and apart_ms < 1000:
+        return ""
+    unit_ms = 60_000 if frozen else 1000
+    far = span(apart_ms // unit_ms * unit_ms) if apart_ms >= unit_ms else "less than 1 min"
+    return f"{far} {'ahead of' if ahead_ms > 0 else 'behind'} the system's"
+
+
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 

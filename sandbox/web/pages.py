@@ -308,6 +308,7 @@ async def error_page(request: Request, error: Exception) -> Response:
         request,
         "error.html",
         title=_TITLES.get(status, "The sandbox failed" if status >= 500 else "Refused"),
+        at="/",
         status=status,
         detail=detail,
     )

@@ -411,7 +411,7 @@ def clock(it: Clock, due: Sequence[Timer]) -> Shape:
 _CLOCK = {
     "now": moment(),
     "frozen": flag("Whether it stands still until it is advanced.", True),
-    "ahead_s": number("How far it is ahead of the system's clock.", 0),
+    "ahead_s": number("How far it is ahead of the system's clock; negative if it is behind.", 0),
     "due": array(TIMER, "What is due next, of all accounts; ten at most."),
 }
 CLOCK = thing("Clock", "The sandbox's time.", _CLOCK)

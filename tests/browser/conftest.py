@@ -119,7 +119,7 @@ def start(application: Application) -> Start:
 
     @contextmanager
     def running(port: int = 0, **settings: Any) -> Iterator[Sandbox]:
-        plain = Settings(port=port, db=":memory:", clock="virtual", **settings)
+        plain = Settings(**{"port": port, "db": ":memory:", "clock": "virtual", **settings})
         account = replace(plain.accounts[0], client_url=application.url)
         with (
             server.in_thread(replace(plain, accounts=(account,))) as (address, _),

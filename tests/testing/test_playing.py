@@ -67,6 +67,15 @@ def test_the_clock_stands_still_until_it_is_moved(ninebits: Sandbox) -> None:
     assert clock.now() == clock.now()
 
 
+def test_the_clock_runs_at_the_systems_time_when_it_is_told_to() -> None:
+    with testing.start() as server, server.account() as ninebits:
+        ninebits.clock.advance(7200)
+        ninebits.clock.system()
+        told = ninebits.client.clock()
+        assert (told["frozen"], told["ahead_s"]) == (False, pytest.approx(0, abs=0.5))
+        server.client.close()
+
+
 # Scenarios
 
 

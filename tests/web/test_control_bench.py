@@ -8,7 +8,7 @@ import pytest
 from tests.web.asking import NUMBER, advance, in_state, invalid, later, problem
 
 if TYPE_CHECKING:
-    from tests.conftest import Bench, Receiver
+    from tests.conftest import Bench, Receiver, SystemTime
 
 
 # Clock --------------------------------------------------------------------------------------------------------------
@@ -51,6 +51,20 @@ def test_a_clock_is_frozen_and_resumed(start_sandbox: Callable[..., "Bench"]) ->
     assert resumed["ahead_s"] == pytest.approx(3600, abs=60)
 
 
+def test_a_clock_is_brought_to_the_systems_time_from_either_side(
+    start_sandbox: Callable[..., "Bench"], system_time: "SystemTime"
+) -> None:
+    bench = start_sandbox(clock="system")
+    bench.call("PUT", "/clock", {"action": "freeze"})
+    system_time.passes(300)
+    assert bench.get("/clock")["ahead_s"] == pytest.approx(-300, abs=60)
+    for apart in ({"action": "resume"}, {"action": "advance", "seconds": 7200}):
+        bench.call("PUT", "/clock", apart)
+        brought = bench.call("PUT", "/clock", {"action": "system"}).json()
+        assert brought["frozen"] is False
+        assert brought["ahead_s"] == pytest.approx(0, abs=0.5)
+
+
 def test_a_running_clock_can_be_moved_on(start_sandbox: Callable[..., "Bench"]) -> None:
     bench = start_sandbox(clock="system")
     bench.post(f"/handsets/{NUMBER}/send", {"text": "1", "to": "48974", "delay_s": 3600}, status=202)
@@ -72,6 +86,7 @@ def test_a_running_clock_can_be_moved_on(start_sandbox: Callable[..., "Bench"]) 
         ({"action": "advance", "seconds": 366 * 86_400 + 1}, ["seconds"]),
         ({"action": "freeze", "seconds": 5}, ["seconds"]),
         ({"action": "resume", "seconds": 0}, ["seconds"]),
+        ({"action": "system", "seconds": 0}, ["seconds"]),
         ({"action": "rewind", "seconds": -1, "by": 1}, ["action", "seconds", "by"]),
     ],
 )

@@ -25,6 +25,7 @@ export function follow() {
   port.postMessage(seq);
   addEventListener("pagehide", () => port.postMessage(null));
   addEventListener("pageshow", (event) => event.persisted && (port.postMessage(seq), refresh()));
+  setInterval(() => document.hidden || (document.getElementById("still") && refresh()), 60_000);
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
 }
 

@@ -17,8 +17,14 @@ addEventListener("keydown", (event) => {
   if (!event.repeat) get(id).click();
 });
 
-// What the mouse pressed keeps no focus, or the next Space would press it again.
-addEventListener("click", (event) => event.detail && event.target.closest("button")?.blur());
+let isMeant; // to leave: by what the page offers for it
+addEventListener("click", ({ detail, target }) => {
+  isMeant = target.closest("#exit, #go-leave");
+  if (detail) target.closest("button")?.blur(); // or the next Space would press again what the mouse pressed
+});
+
+// A tab that is closed would leave all paused: the browser asks.
+addEventListener("beforeunload", (event) => get("go-leave") && !isMeant && event.preventDefault());
 
 // A new document would end the full screen: its parts move in here.
 addEventListener("submit", async (event) => {
@@ -39,4 +45,7 @@ addEventListener("submit", async (event) => {
   }
   delete form.dataset.busy;
 });
-addEventListener("popstate", () => location.reload());
+addEventListener("popstate", () => {
+  isMeant = true;
+  location.reload();
+});
