@@ -58,7 +58,7 @@ def test_go_on_and_leave_leaves_a_clock_that_runs_with_the_systems(
 ) -> None:
     paused.get_by_role("button", name="Go on and leave").click()
     paused.wait_for_url(f"**/c/48974/{FRESH}")
-    assert paused.locator("#off").count() == 0
+    assert paused.locator("#apart").count() == 0
     told = clock(sandbox)
     assert (told["frozen"], told["ahead_s"]) == (False, pytest.approx(0, abs=0.5))
     assert asked == []
@@ -69,12 +69,12 @@ def test_left_paused_the_next_page_says_so_and_brings_it_back_without_a_reload(
 ) -> None:
     paused.get_by_role("link", name="Leave it paused").click()
     paused.wait_for_url(f"**/c/48974/{FRESH}")
-    assert "The clock stands still at " in paused.locator("#off").inner_text()
+    assert "The clock stands still at " in paused.locator("#apart").inner_text()
     paused.wait_for_selector("#link[data-state=live]", state="attached")
     paused.evaluate("() => { window.same = true; }")
     paused.fill("#text", "half a te")
     paused.get_by_role("button", name="Run at the system's time").click()
-    paused.wait_for_selector("#off", state="detached")
+    paused.wait_for_selector("#apart", state="detached")
     assert paused.evaluate("() => window.same")
     assert paused.input_value("#text") == "half a te"
     assert clock(sandbox)["frozen"] is False
@@ -99,8 +99,8 @@ def test_the_clock_is_brought_back_without_javascript(sandbox: Any, tab: Callabl
     page.click("#pace")
     page.get_by_role("link", name="Leave it paused").click()
     page.goto(f"{sandbox.url}/requests?q=234")
-    assert page.locator("#off").inner_text().count("when this page was made") == 1
+    assert page.locator("#apart").inner_text().count("when this page was made") == 1
     page.get_by_role("button", name="Run at the system's time").click()
     assert page.url == f"{sandbox.url}/requests?q=234"
-    assert page.locator("#off").count() == 0
+    assert page.locator("#apart").count() == 0
     assert clock(sandbox)["frozen"] is False

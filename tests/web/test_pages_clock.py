@@ -31,7 +31,7 @@ PAGES = (
 
 def said(page: str) -> str:
     """What stands beside the button; empty where there is none."""
-    found = re.search(r'<form[^>]* id="off".*?</form>', page, re.DOTALL)
+    found = re.search(r'<form[^>]* id="apart".*?</form>', page, re.DOTALL)
     return re.sub(r" (?=[.,])", "", read(found[0])) if found else ""
 
 
