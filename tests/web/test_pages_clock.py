@@ -116,11 +116,14 @@ def test_a_clock_that_was_asked_to_stand_still_is_told_as_such(start_sandbox: Ca
     assert said(visitor.page("/")).startswith("The clock is")
 
 
-def test_the_settings_say_it_beside_the_time(visitor: Visitor, system_time: SystemTime) -> None:
+def test_the_settings_say_it_beside_the_time_with_the_button_among_the_others(
+    visitor: Visitor, system_time: SystemTime
+) -> None:
     assert "UTC, running Freeze" in visitor.text("/settings")
     put(visitor, action="freeze")
     system_time.passes(310)
-    assert "UTC, stands still, 5 min behind the system's Resume" in visitor.text("/settings")
+    assert "UTC, stands still, 5 min behind the system's Resume Run at the system's time" in visitor.text("/settings")
+    assert visitor.done("/settings/clock/system", here="/settings#clock") == "/settings#clock"
 
 
 def test_the_words_are_exact_where_the_clock_runs_and_right_for_a_minute_where_it_stands_still() -> None:
