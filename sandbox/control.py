@@ -307,7 +307,7 @@ class Control:
         Raises Conflict if that were beyond the year 9999.
         """
         if self._clock.now_ms() + by_ms > LAST_MS:
-            raise Conflict("The clock would go beyond the year 9999. A reset of everything sets it back.")
+            raise Conflict("The clock would go beyond the year 9999. Bring it back to the system's time first.")
         moments = await self._scheduler.advance(by_ms)
         await self._clock_changed()
         return moments

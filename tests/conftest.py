@@ -337,7 +337,7 @@ def start_sandbox() -> Iterator[Callable[..., Bench]]:
 
 @dataclass
 class SystemTime:
-    """The system's time as the sandboxes of this process see it: the real one, and what a test lets pass besides."""
+    """The machine's clocks as the sandboxes of this process see them: the real ones, and what a test lets pass."""
 
     passed_ms: int = 0
 
@@ -347,8 +347,9 @@ class SystemTime:
 
 @pytest.fixture
 def system_time(monkeypatch: pytest.MonkeyPatch) -> SystemTime:
-    made, real_ms = SystemTime(), Clock._real_ms
-    monkeypatch.setattr(Clock, "_real_ms", staticmethod(lambda: real_ms() + made.passed_ms))
+    made, system_ms, monotonic_ms = SystemTime(), Clock.system_ms, Clock._monotonic_ms
+    monkeypatch.setattr(Clock, "system_ms", staticmethod(lambda: system_ms() + made.passed_ms))
+    monkeypatch.setattr(Clock, "_monotonic_ms", staticmethod(lambda: monotonic_ms() + made.passed_ms))
     return made
 
 

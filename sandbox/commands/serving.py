@@ -98,7 +98,7 @@ def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
     if house.clock.frozen:
         said.append("  Clock      stands still until it is advanced")
     elif house.clock.ahead_ms >= 1000:
-        said.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; a reset of everything ends that")
+        said.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; `clock system` ends that")
     if house.control_token and not house.settings.control_token:
         said.append(f"  Control    {house.control_token}   which pages and control API ask for")
     elif house.settings.beyond_loopback and house.control_token is None:
