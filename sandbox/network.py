@@ -4,7 +4,6 @@ A reply typed in the browser, one asked for by the control API and a scripted on
 gateway's tokens and HTTP answers are no business of the network's.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,11 +19,13 @@ from sandbox.model import (
     HandsetState,
     Message,
     MessageState,
+    Msisdn,
     Shortcode,
     Texting,
     Timer,
     WebhookDelivery,
 )
+from sandbox.scenario.steps import ChangeHandset
 from sandbox.stage import Stage
 from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.accounts import Directory
@@ -210,6 +211,14 @@ class Network:
             dispatcher.duplicate(tx, delivery, message, now_ms)
         return replace(message, state=delivery.state), delivery
 
-    async def change_handset(self, handset: Handset) -> Sequence[int]:
-        """Set a handset's label, telco and state. Switched on, it gets what waited for it; returns those numbers."""
-        return await self._database.write(partial(self._stage.change_handset, handset=handset))
+    async def change_handset(self, account: str, msisdn: Msisdn, change: ChangeHandset) -> Handset:
+        """Change what is named of a handset, and nothing else, whoever changes it at the same moment. Switched on, it
+        gets what waited for it. Returns how it stands then.
+
+        Raises NotFound (account)."""
+        return await self._database.write(partial(self._change_handset, account, msisdn, change))
+
+    def _change_handset(self, account: str, msisdn: Msisdn, change: ChangeHandset, tx: Tx) -> Handset:
+        if self._accounts.get(account) is None:  # it was removed in the meantime
+            raise NotFound(f"There is no account {account}.")
+        return self._stage.change_handset(tx, account, msisdn, change)

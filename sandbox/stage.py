@@ -324,10 +324,14 @@ class Stage:
                 if cursor is not None and cursor.paused:
                     self._move(tx, run, message.msisdn, replace(cursor, paused=""))
 
-    def change_handset(self, tx: Tx, handset: Handset) -> Sequence[int]:
-        """Set a handset's label, telco and state. Switched on, it gets what waited for it; returns those numbers."""
-        self._put_handset(tx, handset)
-        return () if handset.state is HandsetState.OFF else self._let_in(tx, handset.account, handset.msisdn)
+    def change_handset(self, tx: Tx, account: str, msisdn: Msisdn, change: ChangeHandset) -> Handset:
+        """Change what is named of a handset, as it stands in this transaction; one that nobody set up is set up.
+        Switched on, it gets what waited for it. Returns how it stands then."""
+        if not self._change(tx, account, msisdn, change) and messages.handset(tx, account, msisdn) is None:
+            self._put_handset(tx, messages.handset_of(tx, account, msisdn))
+        if change.state is HandsetState.ON:
+            self._let_in(tx, account, msisdn)
+        return messages.handset_of(tx, account, msisdn)
 
     def due(self, tx: Tx, timer: Timer) -> None:
         """The time of a step is over, or a fault or a change of a handset is due."""
@@ -355,22 +359,19 @@ class Stage:
 
     # Inside
 
-    def _let_in(self, tx: Tx, account: str, msisdn: Msisdn) -> Sequence[int]:
-        """What waited for the handset arrives, until a run switches it off again. Returns the numbers."""
+    def _let_in(self, tx: Tx, account: str, msisdn: Msisdn) -> None:
+        """What waited for the handset arrives, until a run switches it off again."""
         # A loop, and what switches on within it lets nobody in: runs that switch off and on never go any deeper.
-        arrived = []
         for seq in messages.waiting(tx, account, msisdn):
             messages.set_arrived(tx, seq)
             journal.record(
                 tx, News.MESSAGE_ARRIVED, at_ms=self._clock.now_ms(), account=account, subject=seq, msisdn=msisdn
             )
-            arrived.append(seq)
             message = messages.get(tx, seq)
             assert message is not None, "it was found in this transaction"
             self.arrived(tx, message)
             if messages.handset_of(tx, account, msisdn).state is HandsetState.OFF:
                 break
-        return arrived
 
     def _follow(
         self,
@@ -483,25 +484,24 @@ class Stage:
                 return False
             case ChangeHandset():
                 assert msisdn is not None, "_follow has found one"
-                old = messages.handset_of(tx, run.account, msisdn)
-                new = replace(old, state=what.state or old.state, telco=what.telco or old.telco)
-                if new == old:
-                    return False
-                self._put_handset(tx, new)
-                return old.state is HandsetState.OFF and new.state is HandsetState.ON
+                was_off = messages.handset_of(tx, run.account, msisdn).state is HandsetState.OFF
+                self._change(tx, run.account, msisdn, what)
+                return was_off and what.state is HandsetState.ON
             case never:
                 assert_never(never)
 
     def _set_up(self, tx: Tx, account: str, msisdn: Msisdn, spec: HandsetSpec) -> None:
         """Give a handset the telco and the label that its scenario names."""
+        self._change(tx, account, msisdn, ChangeHandset(telco=spec.telco, label=spec.label))
+
+    def _change(self, tx: Tx, account: str, msisdn: Msisdn, change: ChangeHandset) -> bool:
+        """Change what is named, and keep the rest of the handset as it stands in this transaction. False if it is as
+        wanted already."""
         old = messages.handset_of(tx, account, msisdn)
-        new = replace(
-            old,
-            telco=old.telco if spec.telco is None else spec.telco,
-            label=old.label if spec.label is None else spec.label,
-        )
+        new = change.of(old)
         if new != old:
             self._put_handset(tx, new)
+        return new != old
 
     def _put_handset(self, tx: Tx, handset: Handset) -> None:
         messages.put_handset(tx, handset)

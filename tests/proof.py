@@ -25,6 +25,7 @@ PROMISES = {
     "T12": "hostile texts, other origins and accessibility in a browser",
     "T13": "a secret in every input, looked for in every output",
     "T14": "leaks of threads, tasks and descriptors",
+    "T15": "two who change the same thing at the same moment",
 }
 
 

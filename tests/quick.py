@@ -29,6 +29,7 @@ LEFT_OUT = (
     "store/test_newest.py",
     "store/test_transfer.py",
     "test_canary.py",
+    "test_changes.py",
     "test_cli.py",
     "test_crash.py",
     "test_docs.py",

@@ -16,6 +16,7 @@ from sandbox.config import DEFAULT_ACCOUNT, Settings
 from sandbox.events import News
 from sandbox.gateway import Call
 from sandbox.model import Account, Handset, HandsetState, Msisdn
+from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import journal, messages, outbox, scenarios
 from sandbox.store.scenarios import Run
 from sandbox.web.house import House
@@ -81,7 +82,7 @@ class Theatre:
         await self.house.control.advance(by_ms)
 
     async def set_handset(self, state: HandsetState, msisdn: Msisdn = ADA) -> None:
-        await self.house.network.change_handset(Handset(account="default", msisdn=msisdn, telco="airtel", state=state))
+        await self.house.network.change_handset("default", msisdn, ChangeHandset(state=state))
         await self.advance(0)
 
     async def handset(self, msisdn: Msisdn = ADA) -> Handset:

@@ -5,11 +5,11 @@ out an effect is the stage's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sandbox.matching import Difference, Match
-from sandbox.model import FaultEffect, FaultOn, HandsetState, Msisdn, MsisdnFormat, RunState, Shortcode
+from sandbox.model import FaultEffect, FaultOn, Handset, HandsetState, Msisdn, MsisdnFormat, RunState, Shortcode
 
 START = "start"
 """The state in which every run begins."""
@@ -88,10 +88,21 @@ class MakeFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeHandset:
-    """The handset is switched on or off, or moves to another operator."""
+    """What is changed of a handset, by a step or by hand: it is switched on or off, moves to another operator, or gets
+    a label, of which a step says nothing. None is what is not named, and stays as it is when the change is made."""
 
     state: HandsetState | None = None
     telco: str | None = None
+    label: str | None = None  # empty takes it away
+
+    def of(self, handset: Handset) -> Handset:
+        """The handset with this change."""
+        return replace(
+            handset,
+            state=handset.state if self.state is None else self.state,
+            telco=handset.telco if self.telco is None else self.telco,
+            label=handset.label if self.label is None else self.label,
+        )
 
 
 Step = Expect | ExpectNone | Send | MakeFault | ChangeHandset

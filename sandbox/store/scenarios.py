@@ -367,7 +367,7 @@ def later_of(timer: Timer) -> tuple[Msisdn | None, MakeFault | ChangeHandset]:
     values: dict[str, Any] = json.loads(timer.data)
     msisdn = values["msisdn"]
     if values["kind"] == ChangeHandset.__name__:
-        state = values["state"]
+        state = values["state"]  # of the label a step says nothing
         return msisdn, ChangeHandset(state=None if state is None else HandsetState(state), telco=values["telco"])
     effect = values["effect"]
     drop = None if effect["drop"] is None else Drop(effect["drop"])

@@ -4,13 +4,13 @@ A text goes out by `control.text`, whoever asks for it; here are only arguments 
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from starlette.responses import Response
 
 from sandbox.clock import to_iso
 from sandbox.contract.numbers import TELCOS
 from sandbox.model import HandsetState, Texting
+from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import messages
 from sandbox.web import shapes
 from sandbox.web.control_messages import LIMIT
@@ -69,15 +69,9 @@ async def change_handset(call: Call) -> Response:
 
     What is not given stays. Switched on, it gets what waited for it.
     """
-    old = await call.house.database.read(lambda db: messages.handset_of(db, call.account.name, call[MSISDN]))
-    new = replace(
-        old,
-        label=(call[LABEL] or "") if "label" in call.body else old.label,
-        telco=call[TELCO] or old.telco,
-        state=call[STATE] or old.state,
-    )
-    await call.house.network.change_handset(new)
-    return answer(shapes.handset(new))
+    label = (call[LABEL] or "") if "label" in call.body else None
+    change = ChangeHandset(label=label, telco=call[TELCO], state=call[STATE])
+    return answer(shapes.handset(await call.house.network.change_handset(call.account.name, call[MSISDN], change)))
 
 
 # Reply and send ----------------------------------------------------------------------------------------------------

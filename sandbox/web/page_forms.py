@@ -11,21 +11,20 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from sandbox.contract.numbers import TELCOS, telco_of
+from sandbox.contract.numbers import TELCOS
 from sandbox.contract.problems import quote
 from sandbox.errors import Invalid
 from sandbox.model import (
     Account,
     Drop,
     FaultOn,
-    Handset,
     HandsetState,
     Msisdn,
     Shortcode,
     Texting,
 )
 from sandbox.scenario import asking
-from sandbox.scenario.steps import MakeFault
+from sandbox.scenario.steps import ChangeHandset, MakeFault
 from sandbox.web.access import read_body
 from sandbox.web.fields import MAX_ADVANCE_S, Cursor, Fields, Payload, Whole, optional, required
 from sandbox.web.operations import house_of
@@ -80,8 +79,18 @@ def _own(given: Fields, account: Account, shortcode: Shortcode | None) -> None:
         given.wrong("shortcode", f"The shortcode {shortcode} is not one of the account's: {owned}.")
 
 
-def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> tuple[Handset, Shortcode, Texting | None]:
-    """A new handset, the shortcode that it talks to, and its first text if it has one. Raises Invalid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHandset:
+    """What the form for a new handset asks for; the number may be one that is there already."""
+
+    msisdn: Msisdn
+    change: ChangeHandset  # what was typed; what was left as it came is no change
+    shortcode: Shortcode  # that it talks to
+    texting: Texting | None  # its first text
+
+
+def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> NewHandset:
+    """Raises Invalid."""
     given = fields({**typed, "shortcode": _bare(typed.get("shortcode", ""))}, "label", "telco", "shortcode", "text")
     number = _bare(typed.get("number", ""))
     if not number:
@@ -96,8 +105,8 @@ def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> tupl
     assert msisdn is not None
     assert shortcode is not None
     texting = Texting(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=True) if text else None
-    handset = Handset(account=account.name, msisdn=msisdn, label=label, telco=telco or telco_of(msisdn))
-    return handset, shortcode, texting
+    change = ChangeHandset(label=label or None, telco=telco)
+    return NewHandset(msisdn=msisdn, change=change, shortcode=shortcode, texting=texting)
 
 
 def to_session(typed: Mapping[str, str]) -> int | None:
@@ -149,23 +158,28 @@ def to_redeliver(typed: Mapping[str, str]) -> tuple[bytes | None, int | None, in
     return b"" if typed.get("body") == "" else edited, *place
 
 
-def to_change(typed: Mapping[str, str], old: Handset) -> tuple[Handset, int | None, int | None]:
-    """A handset with what a form says about it, the rest stays; and the place to go back to, as above. Raises
-    Invalid."""
+def to_change(typed: Mapping[str, str]) -> tuple[ChangeHandset, int | None, int | None]:
+    """What a form changes of a handset, and the place to go back to, as above. Raises Invalid.
+
+    A form sends all of its fields. One that still says what the page showed, `shown_label` or `shown_telco`, is no
+    change: somebody else may have changed it meanwhile.
+    """
     given = fields(typed, "label", "telco", "state", "before", "at")
     label = given.text("label", longest=MAX_LABEL)
     telco = given.choice("telco", TELCOS)
     state = given.choice("state", tuple(HandsetState))
     place = given.cursor("before"), given.cursor("at")
     given.done()
-    changed = Handset(
-        account=old.account,
-        msisdn=old.msisdn,
-        label=(label or "").strip() if "label" in typed else old.label,
-        telco=telco or old.telco,
-        state=HandsetState(state) if state else old.state,
+    change = ChangeHandset(
+        label=(label or "").strip() if _is_typed(typed, "label") else None,
+        telco=telco if _is_typed(typed, "telco") else None,
+        state=HandsetState(state) if state else None,
     )
-    return changed, *place
+    return change, *place
+
+
+def _is_typed(typed: Mapping[str, str], name: str) -> bool:
+    return name in typed and typed[name] != typed.get(f"shown_{name}")
 
 
 def to_advance(typed: Mapping[str, str], now_ms: int) -> int:

@@ -19,10 +19,8 @@ from sandbox.contract.problems import quote
 from sandbox.contract.requests import EXAMPLE
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
 from sandbox.gateway import PATH
-from sandbox.model import Handset
 from sandbox.store import messages
 from sandbox.store.database import Queries
-from sandbox.store.messages import handset_of
 from sandbox.web import page_forms as forms
 from sandbox.web import page_lists, page_present, page_scenarios, page_settings
 from sandbox.web import page_views as views
@@ -42,7 +40,8 @@ TOKEN = next(key for key in KEYS if key.name == "token")
 # Conversations -----------------------------------------------------------------------------------------------------
 
 
-async def home(request: Request, *, form: Form | None = None) -> Response:
+async def home(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
+    """`status` goes with a form that was not accepted."""
     account, given = account_of(request), query_of(request)
     search, older = given.text("q") or "", given.cursor("older")
     given.done()
@@ -55,7 +54,7 @@ async def home(request: Request, *, form: Form | None = None) -> Response:
         section="conversations",
         frame=frame,
         at="/" if form else None,
-        status=400 if form else 200,
+        status=status if form else 200,
         side=side,
         current=None,
         form=form or Form(),
@@ -71,13 +70,15 @@ async def home(request: Request, *, form: Form | None = None) -> Response:
 async def add_handset(request: Request) -> Response:
     house, account, typed = house_of(request), account_of(request), await typed_by(request)
     try:
-        handset, shortcode, texting = forms.to_add(typed, account, max_text=house.settings.max_text)
+        new = forms.to_add(typed, account, max_text=house.settings.max_text)
+        await house.network.change_handset(account.name, new.msisdn, new.change)
+        if new.texting is not None:
+            await house.control.text(new.texting, wait_s=None)
     except Invalid as error:
         return await home(request, form=complaining(typed, error))
-    await house.network.change_handset(handset)
-    if texting is not None:
-        await house.control.text(texting, wait_s=None)
-    return see_other(request, f"/c/{shortcode}/{handset.msisdn}")
+    except (Conflict, Busy) as error:  # it is there already, and off; or too much is waiting
+        return await home(request, form=Form(typed, {"text": str(error)}), status=status_of(error))
+    return see_other(request, f"/c/{new.shortcode}/{new.msisdn}")
 
 
 def findings_for(request: Request) -> Callable[[Queries], "Sequence[Finding] | None"]:
@@ -156,10 +157,9 @@ async def change_handset(request: Request) -> Response:
     """From the head of a conversation, to which it leads back."""
     house, account, typed = house_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
-    old: Handset = await house.database.read(partial(handset_of, account=account.name, msisdn=msisdn))
     try:
-        changed, before, at = forms.to_change(typed, old)
-        await house.network.change_handset(changed)
+        change, before, at = forms.to_change(typed)
+        await house.network.change_handset(account.name, msisdn, change)
     except Invalid as error:
         return await thread(request, form=complaining(typed, error), status=400)
     return see_other(request, f"/c/{shortcode}/{msisdn}", before=before, at=at and f"m{at}")

@@ -30,7 +30,6 @@ from sandbox.control import Control
 from sandbox.errors import Conflict
 from sandbox.model import (
     Account,
-    Handset,
     HandsetState,
     Msisdn,
     Order,
@@ -41,6 +40,7 @@ from sandbox.model import (
     WebhookDelivery,
 )
 from sandbox.network import Keeping, Network
+from sandbox.scenario.steps import ChangeHandset
 from sandbox.stage import Stage
 from sandbox.store import outbox
 from sandbox.store.accounts import Directory
@@ -303,7 +303,7 @@ class Rules:
     async def switch(self, conversation: int, *, on: bool) -> bool:
         state = HandsetState.ON if on else HandsetState.OFF
         await self._network.change_handset(
-            Handset(account=DEFAULT_ACCOUNT.name, msisdn=msisdn(conversation), label="", telco="mtn", state=state)
+            DEFAULT_ACCOUNT.name, msisdn(conversation), ChangeHandset(telco="mtn", state=state)
         )
         return True
 
@@ -478,7 +478,7 @@ class Whole:
     async def switch(self, conversation: int, *, on: bool) -> bool:
         state = HandsetState.ON if on else HandsetState.OFF
         await self._house.network.change_handset(
-            Handset(account=DEFAULT_ACCOUNT.name, msisdn=msisdn(conversation), label="", telco="mtn", state=state)
+            DEFAULT_ACCOUNT.name, msisdn(conversation), ChangeHandset(telco="mtn", state=state)
         )
         return True
 
