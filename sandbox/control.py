@@ -76,7 +76,6 @@ class Control:
         self._network = network
         self._bus = bus
         self._watch = watch
-        self._changing = asyncio.Lock()  # of accounts: what is checked first has to hold until it is written
 
     # Texts and webhook deliveries
 
@@ -171,52 +170,47 @@ class Control:
 
     async def add_account(self, account: Account) -> Account:
         """Add an account. Raises Conflict if there is one of its name, Invalid if another has its token."""
-        async with self._changing:
-            if self._accounts.get(account.name) is not None:
-                raise Conflict(f"There is an account {account.name} already. Change that one, or choose another name.")
-            return await self._put(account)
+        return await self._database.write(partial(self._add_account, account))
+
+    def _add_account(self, account: Account, tx: Tx) -> Account:
+        if stored_accounts.get(tx, account.name) is not None:
+            raise Conflict(f"There is an account {account.name} already. Change that one, or choose another name.")
+        return self._put_account(tx, account)
 
     async def change_account(self, name: str, change: Callable[[Account], Account]) -> Account:
-        """Replace an account by what `change` makes of it. Raises NotFound, Invalid, or what `change` raises."""
-        async with self._changing:
-            old = self._accounts.get(name)
-            if old is None:
-                raise NotFound(f"There is no account {name}.")
-            return await self._put(change(old))
+        """Replace an account by what `change` makes of it as it stands inside the write, where `change` is called: in
+        another thread, and maybe again. Raises NotFound, Invalid, or what `change` raises."""
+        return await self._database.write(partial(self._change_account, name, change))
 
-    async def _put(self, account: Account) -> Account:
-        owner = self._accounts.by_token(account.token)
-        if owner is not None and owner.name != account.name:
+    def _change_account(self, name: str, change: Callable[[Account], Account], tx: Tx) -> Account:
+        old = stored_accounts.get(tx, name)
+        if old is None:
+            raise NotFound(f"There is no account {name}.")
+        return self._put_account(tx, change(old))
+
+    def _put_account(self, tx: Tx, account: Account) -> Account:
+        if stored_accounts.owner_of(tx, account.token) not in (None, account.name):
             raise Invalid(("token", "Another account has this token. Tokens tell accounts apart; choose another."))
-        await self._database.write(partial(self._put_account, account))
-        self._accounts.put(account)
-        return account
-
-    def _put_account(self, account: Account, tx: Tx) -> None:
         stored_accounts.put(tx, account)
         journal.record(tx, News.ACCOUNT_CHANGED, at_ms=self._clock.now_ms(), account=account.name)
+        tx.then.append(partial(self._accounts.put, account))
+        return account
 
     async def remove_account(self, name: str) -> None:
         """Remove an account and everything recorded under its name. Raises NotFound, or Conflict for the last one."""
-        async with self._changing:
-            if self._accounts.get(name) is None:
-                raise NotFound(f"There is no account {name}.")
-            if len(self._accounts.all()) == 1:
-                raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
-            account = self._accounts.get(name)
-            assert account is not None
-            self._accounts.remove(name)  # first, so that nothing new is recorded under its name
-            try:
-                await self._database.write(partial(self._remove_account, name))
-            except StorageError:
-                self._accounts.put(account)
-                raise
+        if self._accounts.get(name) is None:
+            raise NotFound(f"There is no account {name}.")
+        if len(self._accounts.all()) == 1:
+            raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
+        with self._accounts.hidden(name):  # so that nothing new is recorded under its name
+            await self._database.write(partial(self._remove_account, name))
 
     def _remove_account(self, name: str, tx: Tx) -> None:
         retention.forget(tx, name)
         stored_faults.forget(tx, self._faults, name)
         self._stage.forget(tx, name, removed=True)
         stored_accounts.remove(tx, name)
+        tx.then.append(partial(self._accounts.remove, name))
         journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:

@@ -143,3 +143,34 @@ def test_a_new_handset_and_a_change_of_it_are_both_kept(bench: Bench, two: Two) 
             Ask(method="PATCH", path=f"/handsets/{number(pair)}", body={"telco": "glo", "state": "off"}),
         )
     assert lost(bench, label="Ada", telco="glo", state="off") == []
+
+
+# Accounts ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_changes_of_an_account_by_the_api_and_a_page_are_both_kept(bench: Bench, two: Two) -> None:
+    path, lost = f"/accounts/{bench.account}", []
+    for pair in range(PAIRS):
+        url, strict = f"http://127.0.0.1:9/{pair}", bool(pair % 2)
+        two.both(
+            Ask(method="PATCH", path=path, body={"strict": strict}),
+            Ask(method="POST", path="/settings/client-url", form={"client_url": url}),
+        )
+        account = bench.sandbox.house.accounts.get(bench.account)  # as calls find it
+        if account is None or (account.strict, account.client_url) != (strict, url):
+            lost.append(account)
+    assert lost == []
+
+
+def test_a_name_and_a_token_are_given_to_one_of_two(bench: Bench, two: Two) -> None:
+    for pair in range(PAIRS // 10):
+        name = f"{bench.account}-{pair}"
+        same = [Ask(method="POST", path="/accounts", body={"name": name, "token": f"{name}-{n}"}) for n in range(2)]
+        assert sorted(each.status for each in two.at_once(*same)) == [201, 409]
+        others = [Ask(method="POST", path="/accounts", body={"name": f"{name}-{n}", "token": "same"}) for n in range(2)]
+        told = two.at_once(*others)
+        assert sorted(each.status for each in told) == [201, 400]
+        made = [name, *(each.json["name"] for each in told if each.status == 201)]
+        for each in made:
+            remove = Ask(method="DELETE", path=f"/accounts/{each}")
+            assert sorted(each.status for each in two.at_once(remove, remove)) == [204, 404]

@@ -290,6 +290,24 @@ def test_a_reset_that_fails_leaves_the_clock_where_it_was(bench: Bench, trouble:
     assert bench.get("/clock")["now"] >= before
 
 
+def test_an_account_whose_change_or_removal_fails_stays_as_it_was_and_where_it_was(
+    bench: Bench, trouble: Trouble
+) -> None:
+    assert bench.sandbox.request("POST", "/_sandbox/v1/accounts", json={"name": "b", "token": "b"}).status_code == 201
+    before = bench.get("/accounts")
+    attempts: list[tuple[str, object]] = [
+        ("DELETE", None),
+        ("PATCH", {"token": "another"}),
+        ("PATCH", {"retry": "none"}),
+    ]
+    for method, body in attempts:
+        trouble.arm("full", 1, lasting=True, only="sandbox-writer")
+        assert bench.call(method, f"/accounts/{bench.account}", body).status_code == 503
+        trouble.lift()
+        assert bench.get("/accounts") == before
+    assert bench.submit().status_code == 200
+
+
 # Held by another program -------------------------------------------------------------------------------------------
 
 

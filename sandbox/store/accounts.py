@@ -1,11 +1,13 @@
 """The accounts, in the database and, because every call asks for one, in memory as well.
 
-One process owns the database, so the copy in memory is right as long as `put` and `remove` are the only way to change
-an account.
+What is changed is the row, inside a write; the copy in memory follows after the commit (`tx.then`), so that it is right
+whoever else changes the account at the same moment, and stays as it was if the commit fails. One process owns the
+database, so nobody else changes it.
 """
 
 import json
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -51,6 +53,17 @@ def remove(tx: Tx, name: str) -> None:
     tx.execute("DELETE FROM accounts WHERE name = :name", {"name": name})
 
 
+def get(db: Queries, name: str) -> Account | None:
+    row = db.execute("SELECT name, token, spec FROM accounts WHERE name = :name", {"name": name}).fetchone()
+    return _from_row(*row) if row else None
+
+
+def owner_of(db: Queries, token: str) -> str | None:
+    """The name of the account that has the token."""
+    row = db.execute("SELECT name FROM accounts WHERE token = :token", {"token": token}).fetchone()
+    return row[0] if row else None
+
+
 def stored(db: Queries) -> Sequence[Account]:
     return [_from_row(*row) for row in db.execute("SELECT name, token, spec FROM accounts ORDER BY name")]
 
@@ -66,6 +79,7 @@ class Directory:
     def __init__(self, accounts: Iterable[Account] = ()) -> None:
         self._by_name: dict[str, Account] = {}
         self._by_token: dict[str, Account] = {}
+        self._hidden: set[str] = set()
         for account in accounts:
             self.put(account)
 
@@ -82,11 +96,21 @@ class Directory:
         if old is not None:
             del self._by_token[old.token]
 
+    @contextmanager
+    def hidden(self, name: str) -> Iterator[None]:
+        """Nobody finds the account meanwhile. Afterwards it stands where it stood, unless it was removed."""
+        self._hidden.add(name)
+        try:
+            yield
+        finally:
+            self._hidden.discard(name)
+
     def get(self, name: str) -> Account | None:
-        return self._by_name.get(name)
+        return None if name in self._hidden else self._by_name.get(name)
 
     def by_token(self, token: str) -> Account | None:
-        return self._by_token.get(token)
+        account = self._by_token.get(token)
+        return None if account is None or account.name in self._hidden else account
 
     def all(self) -> Sequence[Account]:
-        return list(self._by_name.values())
+        return [each for each in self._by_name.values() if each.name not in self._hidden]

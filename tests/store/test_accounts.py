@@ -61,6 +61,13 @@ def test_two_accounts_cannot_have_one_token(tx: Tx) -> None:
         accounts.put(tx, replace(FULL, token=PLAIN.token))
 
 
+def test_a_stored_account_is_found_by_its_name_and_a_token_by_its_owner(tx: Tx) -> None:
+    accounts.put(tx, PLAIN)
+    accounts.put(tx, FULL)
+    assert [accounts.get(tx, name) for name in ("full", "plain", "nobody")] == [FULL, PLAIN, None]
+    assert [accounts.owner_of(tx, token) for token in (FULL.token, PLAIN.token, "?")] == ["full", "plain", None]
+
+
 # In memory ---------------------------------------------------------------------------------------------------------
 
 
@@ -114,3 +121,20 @@ def test_removing_what_is_not_there_changes_nothing() -> None:
     directory = Directory([PLAIN])
     directory.remove("full")
     assert directory.all() == [PLAIN]
+
+
+def test_a_hidden_account_is_not_found_and_stands_afterwards_where_it_stood() -> None:
+    directory = Directory([PLAIN, FULL])
+    with directory.hidden("plain"):
+        assert (directory.get("plain"), directory.by_token(PLAIN.token), directory.all()) == (None, None, [FULL])
+    assert (directory.get("plain"), directory.by_token(PLAIN.token)) == (PLAIN, PLAIN)
+    assert directory.all() == [PLAIN, FULL]
+
+
+def test_what_is_changed_of_a_hidden_account_is_found_afterwards() -> None:
+    directory = Directory([PLAIN])
+    changed = replace(PLAIN, strict=False)
+    with directory.hidden("plain"):
+        directory.put(changed)
+        assert directory.all() == []
+    assert directory.all() == [changed]
