@@ -99,7 +99,10 @@ class Gateway:
             if account is not None and account.name in self._faults.sendsms:
                 use = self._use(call, account, judged)
                 if use is not None:
-                    return await self._database.write(partial(self._strike, call, account, judged, use))
+                    try:
+                        return await self._database.write(partial(self._strike, call, account, judged, use))
+                    finally:  # a use that was not recorded strikes the next call
+                        use.give_back()
             if isinstance(judged, SendSms) and account is not None:
                 return await self._database.write(partial(self._accept, call, account, judged))
             assert not isinstance(judged, SendSms)
@@ -174,7 +177,7 @@ class Gateway:
         return last[1] if last else new_session_id(seq, now_ms)
 
     def _use(self, call: Call, account: Account, judged: SendSms | Sequence[Problem]) -> Use | None:
-        """The account's fault that this call fits, counted: one with a match fits only a message that would be
+        """The account's fault that this call fits, taken: one with a match fits only a message that would be
         accepted, one without every POST to the gateway's path."""
         if call.path != PATH or call.method != "POST":
             return None
@@ -189,7 +192,8 @@ class Gateway:
         if self._accounts.get(account.name) is None:  # it was removed in the meantime
             return self._refuse(call, None, [problem("unknown_token", masked=mask(account.token))], tx)
         effect = use.fault.effect
-        told = stored_faults.asked(use.fault, _in_words(effect))
+        fault = stored_faults.count(tx, self._faults, use, self._clock.now_ms())
+        told = stored_faults.asked(fault, _in_words(effect))
         if effect.status is not None:
             body = payloads.failure(effect.status, [told]) if effect.body is None else effect.body.encode()
             answer = self._refuse(call, account, [told], tx, instead=(effect.status, body))
@@ -199,7 +203,6 @@ class Gateway:
             answer = self._accept(call, account, judged._replace(warnings=(*judged.warnings, told.message)), tx)
         else:
             answer = self._refuse(call, account, judged, tx, besides=[told])
-        stored_faults.count(tx, use.fault, self._clock.now_ms())
         return answer._replace(use=use)
 
     def _refuse(

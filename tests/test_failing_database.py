@@ -6,6 +6,7 @@ The calls of SQLite that fail are failed below our code, in the connection; and 
 
 import asyncio
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -26,7 +27,7 @@ from sandbox.errors import SandboxError, StorageError
 from sandbox.store import database, file
 from sandbox.webhooks import dispatcher
 from tests.conftest import Bench, Receiver, Running
-from tests.faulty import eventually, first_of
+from tests.faulty import eventually, fail, first_of, statuses, used
 from tests.processes import Server, receiving, serving
 
 pytestmark = pytest.mark.proof("T3")
@@ -306,6 +307,20 @@ def test_an_account_whose_change_or_removal_fails_stays_as_it_was_and_where_it_w
         trouble.lift()
         assert bench.get("/accounts") == before
     assert bench.submit().status_code == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_whose_count_cannot_be_stored_strikes_the_next_call(bench: Bench, trouble: Trouble, kind: str) -> None:
+    once = fail(bench, times=1, status=429)
+    twice = fail(bench, times=2, status=418)
+    trouble.arm(kind, 1, lasting=True, only="sandbox-writer")
+    assert statuses(bench, 3) == [503, 503, 503]
+    trouble.lift()
+    assert [used(bench, each) for each in (once, twice)] == [0, 0]
+    assert statuses(bench, 4) == [429, 418, 418, 200]
+    assert [used(bench, each) for each in (once, twice)] == [1, 2]
+    told = [each["problems"][0]["message"] for each in bench.get("/requests", verdict="refused")["requests"][::-1]]
+    assert [re.findall("[0-9] of [0-9]", each) for each in told] == [["1 of 1"], ["1 of 2"], ["2 of 2"]]
 
 
 # Held by another program -------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The faults, in the database and, because every call asks for them, in memory as well.
 
-A fault is counted in memory, in the order in which calls come, and then in the transaction that records the call. How
-an effect looks on the wire is the gateway's and the dispatcher's to know.
+A call takes a use of a fault in memory, in the order in which calls come; it is counted in the transaction that records
+the call, and in memory after that commit. A use whose commit failed is given back. How an effect looks on the wire is
+the gateway's and the dispatcher's to know.
 """
 
 import asyncio
@@ -66,16 +67,6 @@ def stored(db: Queries) -> Sequence[Fault]:
     return [_to_fault(row) for row in db.execute(_FAULT + "WHERE times IS NULL OR used < times ORDER BY seq")]
 
 
-def count(tx: Tx, fault: Fault, at_ms: int) -> None:
-    """Write down that a call was struck; `fault` as it stands with this use. One that was removed stays removed."""
-    # Uses are recorded in any order, when a neighbour in the same commit fails: the highest is the true one.
-    known = tx.execute(
-        "UPDATE faults SET used = MAX(used, :used) WHERE seq = :seq", {"used": fault.used, "seq": fault.seq}
-    )
-    if known.rowcount and fault.left == 0:
-        journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=fault.account, subject=fault.seq)
-
-
 def asked(fault: Fault, effect: str) -> Problem:
     """How a record says that it was a fault, with `effect` in words; `fault` as it stands with this use."""
     times = "once" if fault.used == 1 else f"{fault.used} times"
@@ -87,9 +78,10 @@ def asked(fault: Fault, effect: str) -> Problem:
 
 
 class Use:
-    """A call that a fault strikes, and, if the fault keeps it waiting, the end of that. `fault` counts this use."""
+    """A call that a fault strikes, and, if the fault keeps it waiting, the end of that. `fault` counts this use, and
+    those that calls before it have taken."""
 
-    __slots__ = ("__weakref__", "_gone", "_over", "fault")
+    __slots__ = ("__weakref__", "_gone", "_over", "_taken", "fault", "live")
 
     @property
     def is_late(self) -> bool:
@@ -97,10 +89,19 @@ class Use:
         effect = self.fault.effect
         return effect.delay_s > 0 and not effect.hold and not self._over.is_set()
 
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
+    def __init__(self, live: "_Live") -> None:
+        live.taken += 1
+        self.fault = replace(live.fault, used=live.fault.used + live.taken)
+        self.live = live
+        self._taken = True  # until it is counted or given back
         self._over = asyncio.Event()
         self._gone = False
+
+    def give_back(self) -> None:
+        """Leave the use to the next call, unless it is counted: nothing was recorded of this one."""
+        if self._taken:
+            self._taken = False
+            self.live.taken -= 1
 
     def end(self, *, gone: bool = False) -> None:
         """Wait no longer: the fault or the client left, or with `gone` whatever the call was about."""
@@ -124,12 +125,14 @@ class Use:
 
 
 class _Live:
-    """A fault that is not used up. `match` is None when every call fits."""
+    """A fault that is not used up, as it is stored, and how many uses calls have taken that are not counted yet.
+    `match` is None when every call fits."""
 
-    __slots__ = ("fault", "match")
+    __slots__ = ("fault", "match", "taken")
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
+        self.taken = 0
         self.match = _compiled(fault.match)
 
 
@@ -165,24 +168,30 @@ class Faults:
         self._on(fault.on).setdefault(fault.account, []).append(_Live(fault))
 
     def take(self, on: FaultOn, account: str, message: Callable[[], Message | None]) -> Use | None:
-        """The first fault that the account's next call fits, counted; None if no fault strikes it.
+        """A use of the first fault that the account's next call fits; None if no fault strikes it.
 
         `message` is asked for when a fault wants to know it; None is a call with no message that could be read.
         """
         for live in self._on(on).get(account, ()):
+            if live.fault.left is not None and live.fault.left <= live.taken:
+                continue
             if live.match is not None:
                 found = message()
                 if found is None or matching.differences(live.match, found):
                     continue
-            live.fault = replace(live.fault, used=live.fault.used + 1)
-            if live.fault.left == 0:
-                self._drop(live.fault)
-            use = Use(live.fault)
+            use = Use(live)
             if self._closed:
                 use.end(gone=True)
             self._waiting.add(use)
             return use
         return None
+
+    def counted(self, use: Use, fault: Fault) -> None:
+        """A use is stored; `fault` as it stands with it."""
+        use.live.fault = fault
+        use.give_back()
+        if fault.left == 0:
+            self._drop(fault)
 
     def delaying(self, account: str) -> bool:
         """Whether a call of the account, struck by a fault, gets its answer later than it came."""
@@ -251,6 +260,19 @@ def add(tx: Tx, faults: Faults, account: str, wanted: MakeFault, *, at_ms: int, 
         {"seq": fault.seq, "account": account, "times": fault.times, "spec": json.dumps(spec)},
     )
     tx.then.append(partial(faults.put, fault))
+    return fault
+
+
+def count(tx: Tx, faults: Faults, use: Use, at_ms: int) -> Fault:
+    """Write down that a call was struck. Returns the fault as it stands then; one that was removed stays removed."""
+    seq = {"seq": use.fault.seq}
+    row = tx.execute("UPDATE faults SET used = used + 1 WHERE seq = :seq RETURNING used", seq).fetchone()
+    if row is None:
+        return use.fault
+    fault = replace(use.fault, used=row[0])
+    if fault.left == 0:
+        journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=fault.account, subject=fault.seq)
+    tx.then.append(partial(faults.counted, use, fault))
     return fault
 
 

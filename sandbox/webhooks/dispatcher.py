@@ -296,14 +296,15 @@ class Dispatcher:
 
     def _record(self, attempt: Attempt, outcome: Outcome, use: Use | None, before: DeliveryState, tx: Tx) -> None:
         """P2: the outcome, the state that follows, and the next timer if one follows. `before`: the state at P1."""
+        now_ms = self._clock.now_ms()
+        if use is not None:
+            stored_faults.count(tx, self._faults, use, now_ms)
         delivery = outbox.get(tx, attempt.delivery_seq)
         account = None if delivery is None else self._accounts.get(delivery.account)
         if delivery is None or account is None:  # a reset took them meanwhile
             return
-        now_ms = self._clock.now_ms()
         warnings = retry.warnings(outcome)
         if use is not None:
-            stored_faults.count(tx, use.fault, now_ms)
             why = _why(use)
             if why != outcome.error:  # that the attempt ended so says nothing of the fault
                 warnings = (why, *warnings)

@@ -61,6 +61,21 @@ def struck(directory: Faults, text: str | None = "hello", *, account: str = "def
     return None if use is None else use.fault.seq
 
 
+def taken(directory: Faults) -> Use:
+    """The use that the next call takes."""
+    use = directory.take(FaultOn.SENDSMS, "default", message)
+    assert use is not None
+    return use
+
+
+def counted(tx: Tx, fault: Fault) -> Fault:
+    """What a fault comes to with one more use."""
+    directory = Faults([fault])
+    use = directory.take(fault.on, fault.account, message)
+    assert use is not None
+    return faults.count(tx, directory, use, 2)
+
+
 def committed(tx: Tx) -> None:
     """What the database does after the commit."""
     for change in tx.then:
@@ -108,17 +123,19 @@ def test_a_fault_is_announced_by_its_own_number(tx: Tx) -> None:
 def test_a_use_is_written_down_and_the_last_one_announced(tx: Tx) -> None:
     fault = faults.add(tx, Faults(), "default", replace(UNAVAILABLE, times=2), at_ms=1)
     tx.news.clear()
-    faults.count(tx, replace(fault, used=1), 2)
+    assert counted(tx, fault) == replace(fault, used=1)
     assert (faults.get(tx, fault.seq), tx.news) == (replace(fault, used=1), [])
-    faults.count(tx, replace(fault, used=2), 3)
+    assert counted(tx, fault) == replace(fault, used=2)
     assert faults.get(tx, fault.seq) == replace(fault, used=2)
     assert [(each.kind, each.subject) for each in tx.news] == [(News.FAULT_CHANGED, fault.seq)]
 
 
 def test_uses_that_are_written_down_in_another_order_are_not_lost(tx: Tx) -> None:
-    fault = faults.add(tx, Faults(), "default", replace(UNAVAILABLE, times=None), at_ms=1)
-    for used in (1, 3, 2):
-        faults.count(tx, replace(fault, used=used), 2)
+    directory = Faults()
+    fault = faults.add(tx, directory, "default", replace(UNAVAILABLE, times=None), at_ms=1)
+    committed(tx)
+    first, second, third = (taken(directory) for _ in range(3))
+    assert [faults.count(tx, directory, use, 2).used for use in (first, third, second)] == [1, 2, 3]
     assert faults.get(tx, fault.seq) == replace(fault, used=3)
 
 
@@ -126,7 +143,7 @@ def test_a_use_of_a_removed_fault_brings_it_not_back(tx: Tx) -> None:
     fault = faults.add(tx, Faults(), "default", UNAVAILABLE, at_ms=1)
     faults.remove(tx, Faults(), "default", fault.seq, at_ms=2)
     tx.news.clear()
-    faults.count(tx, replace(fault, used=1), 3)
+    counted(tx, fault)
     assert (faults.get(tx, fault.seq), tx.news) == (None, [])
 
 
@@ -134,10 +151,9 @@ def test_what_is_left_is_found_again_first_added_first(tx: Tx) -> None:
     first = faults.add(tx, Faults(), "default", replace(UNAVAILABLE, times=2), at_ms=1)
     used_up = faults.add(tx, Faults(), "default", UNAVAILABLE, at_ms=1)
     endless = faults.add(tx, Faults(), "other", replace(SLOW, times=None), at_ms=1)
-    faults.count(tx, replace(first, used=1), 2)
-    faults.count(tx, replace(used_up, used=1), 2)
-    faults.count(tx, replace(endless, used=99), 2)
-    assert faults.stored(tx) == [replace(first, used=1), replace(endless, used=99)]
+    for fault in (first, used_up, endless, endless):
+        counted(tx, fault)
+    assert faults.stored(tx) == [replace(first, used=1), replace(endless, used=2)]
 
 
 def test_an_account_removes_its_own_faults_only(tx: Tx) -> None:
@@ -167,7 +183,7 @@ def test_of_too_many_faults_the_oldest_that_is_used_up_goes(tx: Tx) -> None:
     directory = Faults()
     added = [faults.add(tx, directory, "default", UNAVAILABLE, at_ms=1) for _ in range(KEPT)]
     for used_up in (added[3], added[7]):
-        faults.count(tx, replace(used_up, used=1), 2)
+        counted(tx, used_up)
     faults.add(tx, directory, "default", UNAVAILABLE, at_ms=3)
     assert faults.get(tx, added[3].seq) is None
     assert faults.get(tx, added[7].seq) is not None
@@ -207,6 +223,34 @@ def test_a_fault_strikes_as_often_as_it_was_asked_to() -> None:
 def test_a_fault_goes_on_from_where_it_was() -> None:
     directory = Faults([replace(made(1, times=3), used=2)])
     assert [struck(directory) for _ in range(2)] == [1, None]
+
+
+def test_a_use_that_is_given_back_strikes_the_next_call_and_no_other() -> None:
+    directory = Faults([made(1), made(2)])
+    use = taken(directory)
+    assert struck(directory) == 2
+    use.give_back()
+    use.give_back()
+    assert [struck(directory) for _ in range(2)] == [1, None]
+
+
+def test_a_use_that_is_given_back_brings_no_removed_fault_back() -> None:
+    directory = Faults([made(1)])
+    use = taken(directory)
+    directory.remove(made(1))
+    use.give_back()
+    assert struck(directory) is None
+
+
+def test_a_use_that_is_counted_cannot_be_given_back(tx: Tx) -> None:
+    directory = Faults()
+    faults.add(tx, directory, "default", UNAVAILABLE, at_ms=1)
+    committed(tx)
+    use = taken(directory)
+    faults.count(tx, directory, use, 2)
+    committed(tx)
+    use.give_back()
+    assert struck(directory) is None
 
 
 def test_a_fault_without_a_number_of_times_strikes_for_ever() -> None:
@@ -257,10 +301,18 @@ def test_a_fault_strikes_its_own_kind_of_call_only() -> None:
 
 
 def test_an_account_without_faults_has_no_place_in_memory(tx: Tx) -> None:
-    directory = Faults([made(1), made(2), made(3, SLOW), made(4, account="other")])
-    struck(directory)
-    directory.remove(made(2))
-    directory.take(FaultOn.WEBHOOK, "default", message)
+    directory = Faults([made(4, account="other")])
+    once, twice, slow = (
+        faults.add(tx, directory, "default", each, at_ms=1)
+        for each in (UNAVAILABLE, replace(UNAVAILABLE, times=2), SLOW)
+    )
+    committed(tx)
+    for on in (once.on, slow.on):
+        use = directory.take(on, "default", message)
+        assert use is not None
+        faults.count(tx, directory, use, 2)
+    committed(tx)
+    directory.remove(twice)
     directory.forget("other")
     assert (directory.sendsms, directory.webhook) == ({}, {})
 
