@@ -4,81 +4,32 @@ The two requests of a pair are on their way before either is answered. Who names
 who does what can be done only once finds that one of them did it.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from http.client import HTTPConnection
-from typing import Any
-from urllib.parse import urlencode
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import PATIENCE_S, Bench
+from sandbox.gateway import PATH
+from sandbox.store import messages
+from tests.conftest import EXAMPLE, Bench
+from tests.faulty import fail, in_loop
+from tests.two import Ask, Two, two_of
 
 pytestmark = pytest.mark.proof("T15")
 
-PAIRS = 1000
-V1 = "/_sandbox/v1"
+PAIRS = 1000  # of changes that name different things
 OFF = "scenario: off\nsteps:\n  - handset: {state: off}\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """A request: `form` is what a page's form sends, else `body` is JSON of the control API."""
-
-    method: str
-    path: str
-    body: object = None
-    form: dict[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    status: int
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Two:
-    """Two connections to a sandbox, for one account."""
-
-    def __init__(self, bench: Bench, connections: Sequence[HTTPConnection]) -> None:
-        self._account = bench.account
-        self._connections = connections
-        self._turn = 0
-
-    def at_once(self, *asked: Ask) -> list[Told]:
-        """Send both requests, then read both answers, which come in the order of `asked`. They take turns in who is
-        the first."""
-        self._turn += 1
-        pairs = list(zip(self._connections, asked, strict=True))
-        for connection, each in pairs[:: 1 if self._turn % 2 else -1]:
-            path = each.path if each.form is not None else V1 + each.path
-            sent = urlencode(each.form) if each.form is not None else json.dumps(each.body or {})
-            kind = "application/x-www-form-urlencoded" if each.form is not None else "application/json"
-            connection.request(each.method, f"{path}?account={self._account}", sent, {"Content-Type": kind})
-        told = []
-        for connection in self._connections:
-            answer = connection.getresponse()
-            told.append(Told(status=answer.status, body=answer.read()))
-        return told
-
-    def both(self, *asked: Ask) -> list[Told]:
-        """`at_once`, for what is done both times."""
-        told = self.at_once(*asked)
-        assert {each.status for each in told} <= {200, 201, 204, 303}, told
-        return told
 
 
 @pytest.fixture
 def two(bench: Bench) -> Iterator[Two]:
-    with ExitStack() as stack:
-        made = [HTTPConnection("127.0.0.1", bench.sandbox.address.port, timeout=PATIENCE_S) for _ in range(2)]
-        yield Two(bench, [stack.enter_context(closing(each)) for each in made])
+    with two_of(bench) as it:
+        yield it
+
+
+@pytest.fixture
+def pairs(sized: Callable[[int, int], int]) -> int:
+    """How often two do what one of them alone can do, or what adds something."""
+    return sized(100, PAIRS)
 
 
 def number(pair: int) -> str:
@@ -162,8 +113,8 @@ def test_two_changes_of_an_account_by_the_api_and_a_page_are_both_kept(bench: Be
     assert lost == []
 
 
-def test_a_name_and_a_token_are_given_to_one_of_two(bench: Bench, two: Two) -> None:
-    for pair in range(PAIRS // 10):
+def test_a_name_and_a_token_are_given_to_one_of_two(bench: Bench, two: Two, pairs: int) -> None:
+    for pair in range(pairs):
         name = f"{bench.account}-{pair}"
         same = [Ask(method="POST", path="/accounts", body={"name": name, "token": f"{name}-{n}"}) for n in range(2)]
         assert sorted(each.status for each in two.at_once(*same)) == [201, 409]
@@ -174,3 +125,90 @@ def test_a_name_and_a_token_are_given_to_one_of_two(bench: Bench, two: Two) -> N
         for each in made:
             remove = Ask(method="DELETE", path=f"/accounts/{each}")
             assert sorted(each.status for each in two.at_once(remove, remove)) == [204, 404]
+
+
+# Scenarios and runs ------------------------------------------------------------------------------------------------
+
+
+def test_of_two_sources_of_a_scenario_one_stands_whole_and_one_is_the_first(bench: Bench, two: Two, pairs: int) -> None:
+    path, firsts = "/scenarios/off", 0
+    sources = [f"{OFF}  # {each}\n" for each in ("one", "another")]
+    for _ in range(pairs):
+        told = two.both(*(Ask(method="PUT", path=path, body={"source": each}) for each in sources))
+        firsts += [each.status for each in told].count(201)
+    assert firsts == 1
+    assert bench.get(path)["source"] in sources
+
+
+def test_a_run_is_stopped_by_one_of_two(bench: Bench, two: Two, pairs: int) -> None:
+    wrong = []
+    for _ in range(pairs // 2):  # two runs each, which two start at once
+        start = Ask(method="POST", path="/scenarios/opt-out/runs")
+        started = two.both(start, start)
+        for each in started:
+            stop = Ask(method="POST", path=f"/scenarios/opt-out/runs/{each.json['id']}/stop")
+            told = sorted(each.status for each in two.at_once(stop, stop))
+            wrong += [told] if told != [200, 409] else []
+    assert wrong == []
+
+
+# Faults ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_strikes_one_of_two_calls(bench: Bench, two: Two, pairs: int) -> None:
+    fault = fail(bench, times=pairs, match={"text": "struck*"}, status=429)
+    struck = []
+    for pair in range(pairs):
+        told = two.at_once(
+            Ask(method="POST", path=PATH, body={**EXAMPLE, "message": f"struck {pair}"}),
+            Ask(method="POST", path=PATH, body={**EXAMPLE, "message": f"spared {pair}"}),
+        )
+        struck.append([each.status for each in told])
+    assert struck == [[429, 200]] * pairs
+    assert bench.get(f"/faults/{fault}")["used"] == pairs
+    once = fail(bench, times=pairs, status=503)
+    two_calls = [Ask(method="POST", path=PATH, body=EXAMPLE)] * 2
+    assert [each.status for _ in range(pairs // 2) for each in two.at_once(*two_calls)] == [503] * pairs
+    assert bench.get(f"/faults/{once}")["used"] == pairs
+    assert [each.status for each in two.at_once(*two_calls)] == [200, 200]
+
+
+def test_faults_that_two_ask_for_are_all_there_and_each_is_removed_by_one_of_two(
+    bench: Bench, two: Two, pairs: int
+) -> None:
+    ask = Ask(method="POST", path="/faults", body={"on": "sendsms", "effect": {"status": 503}, "match": {"text": "?"}})
+    made = [each.json["id"] for _ in range(pairs // 2) for each in two.both(ask, ask)]
+    assert len(set(made)) == pairs
+    wrong = []
+    for each in made:
+        remove = Ask(method="DELETE", path=f"/faults/{each}")
+        told = sorted(each.status for each in two.at_once(remove, remove))
+        wrong += [told] if told != [204, 404] else []
+    assert wrong == []
+    assert bench.get("/faults")["faults"] == []
+
+
+# Messages, conversations and webhook deliveries --------------------------------------------------------------------
+
+
+def test_messages_that_two_send_into_a_conversation_are_all_there_and_unread(
+    bench: Bench, two: Two, pairs: int
+) -> None:
+    ask = Ask(method="POST", path=PATH, body=EXAMPLE)
+    sent = [each.json["reference_id"] for _ in range(pairs) for each in two.both(ask, ask)]
+    assert len(set(sent)) == 2 * pairs
+    unread = bench.sandbox.house.database.read(lambda db: messages.unread(db, bench.account))
+    assert in_loop(bench.sandbox, unread) == 2 * pairs
+
+
+def test_a_webhook_delivery_is_cancelled_by_one_of_two(bench: Bench, two: Two, pairs: int) -> None:
+    bench.patch_account(client_url="http://127.0.0.1:9/nobody-listens")
+    wrong = []
+    for pair in range(pairs // 2):
+        path = f"/handsets/{number(pair)}/send"
+        ask = Ask(method="POST", path=path, body={"text": "hello", "to": "48974", "wait": False})
+        for each in two.both(ask, ask):
+            cancel = Ask(method="POST", path=f"/webhook-deliveries/{each.json['webhook_delivery']['id']}/cancel")
+            told = sorted(each.status for each in two.at_once(cancel, cancel))
+            wrong += [told] if told != [200, 409] else []
+    assert wrong == []
