@@ -29,7 +29,7 @@ from sandbox.scenario.steps import ChangeHandset
 from sandbox.stage import Stage
 from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.accounts import Directory
-from sandbox.store.database import Database, Queries, Tx
+from sandbox.store.database import Database, Tx
 from sandbox.webhooks import dispatcher
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -83,18 +83,27 @@ class _Backlog:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._left = 0  # so many may come before they are counted again; a write that runs twice only counts earlier
+        self._counted_in: Tx | None = None  # the transaction that counted them last, until it is committed
 
-    def require_room(self, db: Queries, more: int) -> None:
+    def require_room(self, tx: Tx, more: int) -> None:
         """Raise Busy if no more can wait, of which there will be so many `more`."""
+        if self._counted_in not in (None, tx):  # it failed, and with it what may have made room
+            self._left = 0
         self._left -= more
         if self._left < 0:
-            room = self._limit - outbox.backlog(db, self._limit)
+            self._counted_in = tx
+            tx.then.append(partial(self._committed, tx))
+            room = self._limit - outbox.backlog(tx, self._limit)
             if room <= 0:
                 raise Busy(
                     f"{self._limit} webhook deliveries are waiting, which is the limit. Let the application answer "
                     "what is pending, cancel it, or reset the sandbox."
                 )
             self._left = min(room // 2, UNCOUNTED) - more
+
+    def _committed(self, tx: Tx) -> None:
+        if self._counted_in is tx:
+            self._counted_in = None
 
 
 class Network:
@@ -146,16 +155,16 @@ class Network:
             if timer.subject:
                 self._stage.originated(tx, timer.subject, message)
 
-    def _require(self, db: Queries, texting: Texting) -> tuple[Account, Handset, Shortcode, str | None, str | None]:
+    def _require(self, tx: Tx, texting: Texting) -> tuple[Account, Handset, Shortcode, str | None, str | None]:
         """Everything an MO message needs to exist: account, handset, shortcode, session_id and ref_id to carry."""
         account = self._accounts.get(texting.account)
         if account is None:
             raise NotFound(f"There is no account {texting.account}.")
-        handset = messages.handset_of(db, account.name, texting.msisdn)
+        handset = messages.handset_of(tx, account.name, texting.msisdn)
         if handset.state is HandsetState.OFF:
             raise Conflict(f"The handset {handset.msisdn} is off. Switch it on first.")
-        self._backlog.require_room(db, 1 + texting.duplicates)
-        last = messages.last_session(db, account=account.name, msisdn=texting.msisdn, shortcode=texting.shortcode)
+        self._backlog.require_room(tx, 1 + texting.duplicates)
+        last = messages.last_session(tx, account=account.name, msisdn=texting.msisdn, shortcode=texting.shortcode)
         if last is None or texting.new:
             if texting.shortcode is None:
                 raise Conflict(

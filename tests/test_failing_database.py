@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ import requests
 
 from sandbox import scheduler
 from sandbox.errors import SandboxError, StorageError
+from sandbox.model import Msisdn, Shortcode, Texting
 from sandbox.store import database, file
+from sandbox.web.house import House
 from sandbox.webhooks import dispatcher
 from tests.conftest import Bench, Receiver, Running
-from tests.faulty import eventually, fail, first_of, statuses, used
+from tests.faulty import eventually, fail, first_of, in_loop, statuses, used
 from tests.processes import Server, receiving, serving
 
 pytestmark = pytest.mark.proof("T3")
@@ -321,6 +324,34 @@ def test_a_fault_whose_count_cannot_be_stored_strikes_the_next_call(bench: Bench
     assert [used(bench, each) for each in (once, twice)] == [1, 2]
     told = [each["problems"][0]["message"] for each in bench.get("/requests", verdict="refused")["requests"][::-1]]
     assert [re.findall("[0-9] of [0-9]", each) for each in told] == [["1 of 1"], ["1 of 2"], ["2 of 2"]]
+
+
+def test_room_that_a_failed_reset_made_is_not_given_to_texts(
+    serving: Serving, trouble: Trouble, tmp_path: Path
+) -> None:
+    texting = Texting(account="default", msisdn=Msisdn(HANDSET), text="hello", shortcode=Shortcode("48974"), new=True)
+
+    async def reset_and_text(house: House) -> list[object]:
+        """In one commit."""
+        return list(
+            await asyncio.gather(house.control.reset(), house.network.originate(texting), return_exceptions=True)
+        )
+
+    with serving(db=str(tmp_path / "sandbox.db"), webhook_backlog=10) as running:
+        bench = first_of(running)
+        bench.patch_account(client_url="http://127.0.0.1:9/nobody-listens")
+        send = {"text": "hello", "to": "48974", "wait": False}
+        for _ in range(10):
+            bench.post(f"/handsets/{HANDSET}/send", send)
+        bench.call("PUT", "/clock", {"action": "advance", "seconds": 0})  # the first attempts are over
+        for number in count(1):
+            trouble.arm("full", number, lasting=True, only="sandbox-writer")
+            told = in_loop(running, reset_and_text(running.house))
+            trouble.lift()
+            if not any(isinstance(each, StorageError) for each in told):
+                break
+            assert bench.call("POST", f"/handsets/{HANDSET}/send", send).status_code == 503, f"call {number} failed"
+        assert number > 10
 
 
 # Held by another program -------------------------------------------------------------------------------------------
