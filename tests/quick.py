@@ -47,6 +47,7 @@ LEFT_OUT = (
     "test_scenarios_served.py",
     "test_slow_clients.py",
     "test_stops.py",
+    "test_two_users.py",
     "web/test_access.py",
     "web/test_control_accounts.py",
     "web/test_control_handsets.py",

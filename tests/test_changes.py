@@ -17,6 +17,7 @@ from tests.two import Ask, Two, two_of
 pytestmark = pytest.mark.proof("T15")
 
 PAIRS = 1000  # of changes that name different things
+Record = Callable[[str, object], None]
 OFF = "scenario: off\nsteps:\n  - handset: {state: off}\n"
 
 
@@ -58,7 +59,8 @@ def lost(bench: Bench, **wanted: str) -> list[dict[str, str]]:
 # Handsets ----------------------------------------------------------------------------------------------------------
 
 
-def test_two_changes_of_a_handset_by_the_api_are_both_kept(bench: Bench, two: Two) -> None:
+def test_two_changes_of_a_handset_by_the_api_are_both_kept(bench: Bench, two: Two, record_property: Record) -> None:
+    record_property("figure", f"a handset, by the API: {PAIRS:,} pairs, 0 lost")
     for pair in range(PAIRS):
         path = f"/handsets/{number(pair)}"
         two.both(
@@ -67,7 +69,8 @@ def test_two_changes_of_a_handset_by_the_api_are_both_kept(bench: Bench, two: Tw
     assert lost(bench, label="Ada", state="off") == []
 
 
-def test_the_two_forms_of_a_page_are_both_kept(bench: Bench, two: Two) -> None:
+def test_the_two_forms_of_a_page_are_both_kept(bench: Bench, two: Two, record_property: Record) -> None:
+    record_property("figure", f"a handset, by a page: {PAIRS:,} pairs, 0 lost")
     for pair in range(PAIRS):
         path = f"/c/48974/{number(pair)}/handset"
         two.both(
@@ -77,7 +80,10 @@ def test_the_two_forms_of_a_page_are_both_kept(bench: Bench, two: Two) -> None:
     assert lost(bench, label="Ada", telco="glo", state="off") == []
 
 
-def test_what_a_scenario_does_to_a_handset_and_its_new_label_are_both_kept(bench: Bench, two: Two) -> None:
+def test_what_a_scenario_does_to_a_handset_and_its_new_label_are_both_kept(
+    bench: Bench, two: Two, record_property: Record
+) -> None:
+    record_property("figure", f"a handset, by a scenario and the API: {PAIRS:,} pairs, 0 lost")
     assert bench.call("PUT", "/scenarios/off", {"source": OFF}).status_code == 201
     for pair in range(PAIRS):
         two.both(
@@ -87,7 +93,8 @@ def test_what_a_scenario_does_to_a_handset_and_its_new_label_are_both_kept(bench
     assert lost(bench, label="Ada", state="off") == []
 
 
-def test_a_new_handset_and_a_change_of_it_are_both_kept(bench: Bench, two: Two) -> None:
+def test_a_new_handset_and_a_change_of_it_are_both_kept(bench: Bench, two: Two, record_property: Record) -> None:
+    record_property("figure", f"a handset, new on a page and by the API: {PAIRS:,} pairs, 0 lost")
     for pair in range(PAIRS):
         two.both(
             Ask(method="POST", path="/", form={"number": number(pair), "shortcode": "48974", "label": "Ada"}),
@@ -99,7 +106,10 @@ def test_a_new_handset_and_a_change_of_it_are_both_kept(bench: Bench, two: Two) 
 # Accounts ----------------------------------------------------------------------------------------------------------
 
 
-def test_two_changes_of_an_account_by_the_api_and_a_page_are_both_kept(bench: Bench, two: Two) -> None:
+def test_two_changes_of_an_account_by_the_api_and_a_page_are_both_kept(
+    bench: Bench, two: Two, record_property: Record
+) -> None:
+    record_property("figure", f"an account, by the API and a page: {PAIRS:,} pairs, 0 lost")
     path, lost = f"/accounts/{bench.account}", []
     for pair in range(PAIRS):
         url, strict = f"http://127.0.0.1:9/{pair}", bool(pair % 2)
