@@ -4,7 +4,6 @@ Accounts, handsets' texts with a wait for the application's answer, attempts by 
 called alike by the control API and the pages; reading needs no verb and goes straight to the store.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.bus import Bus
 from sandbox.clock import LAST_MS, Clock
-from sandbox.errors import Conflict, Invalid, NotFound, StorageError
+from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.events import Entry, News
 from sandbox.model import (
     Account,

@@ -334,7 +334,9 @@ def test_room_that_a_failed_reset_made_is_not_given_to_texts(
     async def reset_and_text(house: House) -> list[object]:
         """In one commit."""
         return list(
-            await asyncio.gather(house.control.reset(), house.network.originate(texting), return_exceptions=True)
+            await asyncio.gather(
+                house.control.reset("default"), house.network.originate(texting), return_exceptions=True
+            )
         )
 
     with serving(db=str(tmp_path / "sandbox.db"), webhook_backlog=10) as running:
