@@ -60,6 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "store.lines",
         "store.imports",
         "store.transfer",
+        "webhooks.lookup",
         "webhooks.poster",
         "webhooks.diagnosis",
         "webhooks.doctor",

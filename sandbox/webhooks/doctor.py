@@ -24,7 +24,8 @@ from sandbox.contract.payloads import two_way_sms
 from sandbox.contract.problems import quote
 from sandbox.model import ANSWER_KEPT, Account, CallbackAuth, Msisdn, Outcome, OutcomeKind, Shortcode
 from sandbox.webhooks.diagnosis import Verdict, of_status
-from sandbox.webhooks.poster import Poster, _Address, _parse, _refusal, _resolve, _Target
+from sandbox.webhooks.lookup import Address
+from sandbox.webhooks.poster import Poster, _parse, _refusal, _resolve, _Target
 
 SAMPLE_TEXT = "Sample reply of the sandbox's webhook doctor. No handset sent it; it needs no answer."
 SAMPLE_MSISDN = Msisdn("2348020000000")  # the documented example's [D]
@@ -72,8 +73,8 @@ class _Patient:
     own_addresses: Callable[[], Collection[tuple[str, int]]]
     contained: bool
     target: _Target | None = None
-    addresses: Sequence[_Address] = ()
-    reached: _Address | None = None
+    addresses: Sequence[Address] = ()
+    reached: Address | None = None
     outcome: Outcome | None = None
 
 
@@ -226,7 +227,7 @@ async def _tcp(it: _Patient) -> Verdict:
     return Verdict(False, detail, await _unreachable(it, target, [error for _, error in failures]))
 
 
-def _place(address: _Address, port: int) -> str:
+def _place(address: Address, port: int) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
@@ -238,7 +239,7 @@ def _words(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else "no connection"
 
 
-async def _touch(address: _Address, port: int, deadline_s: float) -> None:
+async def _touch(address: Address, port: int, deadline_s: float) -> None:
     """Connect and close again. Raises OSError."""
     async with asyncio.timeout(deadline_s):
         _, writer = await asyncio.open_connection(str(address), port)

@@ -8,7 +8,6 @@ import asyncio
 import ipaddress
 import os
 import re
-import socket
 import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -21,6 +20,8 @@ import httptools
 from sandbox.clock import stopwatch
 from sandbox.config import mask_url
 from sandbox.model import ANSWER_KEPT, Outcome, OutcomeKind
+from sandbox.webhooks import lookup
+from sandbox.webhooks.lookup import Address
 
 HEAD_LIMIT = 64 * 1024  # status line and headers of an answer, the interim ones (1xx) before it included
 HEADERS_KEPT = 64
@@ -29,9 +30,8 @@ FRAMING_ALLOWANCE = 8  # so many times the answer limit may come over the wire f
 PROBATION_S = 0.005  # some servers close after an answer without having said so; by then it has come to light
 IDLE_S = 1.0  # well below the patience of servers (gunicorn 2 s, uvicorn and Node 5 s), so that they never close first
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Ending = tuple[OutcomeKind, str]  # how a POST ended, and what to tell people when it went wrong
-_Key = tuple[_Address, int, str | None]  # what a connection is good for: address, port, and the name if it is TLS
+_Key = tuple[Address, int, str | None]  # what a connection is good for: address, port, and the name if it is TLS
 
 _LABEL = "[a-z0-9_-]{1,63}"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|[0-9a-f.]*:[0-9a-f:.]*")
@@ -54,7 +54,7 @@ class _Target:
     port: int
     tls: bool
     path: str  # with the query, percent-encoded
-    literal: _Address | None  # the host, where it is an address and no name
+    literal: Address | None  # the host, where it is an address and no name
 
     @property
     def place(self) -> str:
@@ -153,7 +153,7 @@ class Poster:
         reading = _Reading(target, answer, self._answer_limit)
         return await connection.exchange(_request(target, body, authorization), reading)
 
-    async def _connection(self, target: _Target, addresses: list[_Address]) -> "_Connection | _Ending":
+    async def _connection(self, target: _Target, addresses: list[Address]) -> "_Connection | _Ending":
         """A connection to one of the checked addresses: an idle one, else the first that can be made."""
         name = target.host if target.tls else None
         keys = [(address, target.port, name) for address in addresses]
@@ -382,16 +382,14 @@ def _parse(url: str) -> _Target | str:
     return _Target(host, port or (443 if tls else 80), tls, path, literal)
 
 
-async def _resolve(target: _Target) -> list[_Address]:
+async def _resolve(target: _Target) -> list[Address]:
     """Every address of the host, in the order in which to try them. Raises OSError if it has none."""
     if target.literal is not None:
         return [target.literal]
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found))
+    return await lookup.addresses(target.host, target.port)
 
 
-def _refusal(address: _Address, target: _Target, own: Collection[tuple[str, int]]) -> str | None:
+def _refusal(address: Address, target: _Target, own: Collection[tuple[str, int]]) -> str | None:
     """Why the sandbox does not post to `address`; None if it may.
 
     Loopback and private ranges are allowed: the application under test lives there.
@@ -406,7 +404,7 @@ def _refusal(address: _Address, target: _Target, own: Collection[tuple[str, int]
 
 
 @lru_cache(maxsize=1024)
-def _never(address: _Address) -> str | None:
+def _never(address: Address) -> str | None:
     """What `address` is, if it is nothing that an application can be reached at."""
     plain = _plain(address)
     if plain.is_link_local or plain in _METADATA:
@@ -416,12 +414,12 @@ def _never(address: _Address) -> str | None:
     return "a group of machines, not one" if plain.is_multicast else None
 
 
-def _plain(address: _Address) -> _Address:
+def _plain(address: Address) -> Address:
     """::ffff:169.254.169.254 reaches 169.254.169.254, and is judged by it."""
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _covers(listening: str, address: _Address) -> bool:
+def _covers(listening: str, address: Address) -> bool:
     """Whether a server that listens on the host `listening` is reached at `address`."""
     address = _plain(address)
     try:

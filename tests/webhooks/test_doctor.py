@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,13 +195,18 @@ def test_a_name_without_an_address_is_explained(
 
 def test_a_name_server_that_is_away_is_not_the_names_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(error: OSError | None) -> Report:
-        async def getaddrinfo(*_: Any, **__: Any) -> None:
+        over = threading.Event()
+
+        def getaddrinfo(*_: Any, **__: Any) -> None:
             if error is not None:
                 raise error
-            await asyncio.Event().wait()
+            over.wait()
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-        return await visit("http://example.com/", deadline_s=0.05)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        try:
+            return await visit("http://example.com/", deadline_s=0.05)
+        finally:
+            over.set()
 
     away = failure(run(main(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))))
     assert away.detail == "No name server could be asked for example.com."

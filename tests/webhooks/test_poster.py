@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -140,17 +141,17 @@ async def answers_before_the_body(app: Application, reader: asyncio.StreamReader
 
 
 def names(monkeypatch: pytest.MonkeyPatch, **addresses: list[str]) -> list[str]:
-    """Let `<name>.invalid` have `addresses` in the running loop; returns a list of what is looked up from now on."""
+    """Let `<name>.invalid` have `addresses`; returns a list of what is looked up from now on."""
     looked_up: list[str] = []
 
-    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
         looked_up.append(host)
         found = addresses.get(host.removesuffix(".invalid"))
         if found is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(0, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return looked_up
 
 
@@ -352,12 +353,14 @@ def test_a_name_without_address_is_unresolved(run: Run, monkeypatch: pytest.Monk
 
 
 def test_a_lookup_that_hangs_is_inside_the_deadline(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        async def getaddrinfo(*_: Any, **__: Any) -> None:
-            await asyncio.Event().wait()
+    over = threading.Event()
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-        outcome, _ = await post_to(says(OK), "http://app.invalid/", deadline_s=0.1)
+    async def main() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait())
+        try:
+            outcome, _ = await post_to(says(OK), "http://app.invalid/", deadline_s=0.1)
+        finally:
+            over.set()
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.error.startswith("The address of app.invalid could not be looked up within 0.1 s.")
 
