@@ -69,6 +69,16 @@ def _environment(name: str) -> str:
     return name.upper().replace("NINEBITS_", "NINEBITS_SANDBOX_")
 
 
+def _worker(name: str) -> int:
+    """A number for a process of pytest-xdist: that of `gw3` is 3, and one that is long for a name that somebody chose."""
+    import hashlib
+    import re
+
+    if found := re.fullmatch("gw(0|[1-9][0-9]{0,3})", name):
+        return int(found[1])
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6])
+
+
 @pytest.fixture(scope="session")
 def ninebits_settings() -> Mapping[str, Any]:
     """Settings of the server in this process, such as `max_text`; override it with a fixture of your own."""
@@ -80,7 +90,7 @@ def ninebits_server(request: pytest.FixtureRequest, ninebits_settings: Mapping[s
     """A sandbox: in a thread, on a free port, in memory, with a clock that stands still; or that of --ninebits-url."""
     from sandbox import testing
 
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    worker = _worker(os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
     url, token = _setting(request.config, "ninebits_url"), _setting(request.config, "ninebits_control_token")
     if url is None:
         server = testing.start(worker=worker, **ninebits_settings)

@@ -99,7 +99,7 @@ R = TypeVar("R", bound=Run | AsyncRun)
 
 SHORTCODE = "48974"  # of the documented example [D]
 DRIFT_MS = 1000  # from the present, that a test may begin with
-BLOCK = 100_000  # numbers for the handsets of one pytest worker
+BLOCK = 100_003  # numbers for the handsets of one pytest worker; a prime, so that long numbers of workers spread, too
 
 # Of each operator the number range that is looked at first; contract/numbers.py has them all.
 RANGES = {"mtn": "234803", "airtel": "234802", "glo": "234805", "9mobile": "234809"}

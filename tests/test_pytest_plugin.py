@@ -511,6 +511,18 @@ def test_a_suite_runs_in_two_processes_with_a_sandbox_each(suite: pytest.Pyteste
 
 
 @pytest.mark.usefixtures("xdist")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_processes_may_have_any_name(suite: pytest.Pytester, elsewhere: bool) -> None:
+    suite.makepyfile(MANY.format(number=12))
+    names = ("alpha", "gw01")
+    workers = [part for name in names for part in ("--tx", f"popen//id={name}")]
+    options = (*workers, "--dist", "load", "-p", "no:asyncio", "-p", "no:cacheprovider", "-W", "error")
+    with testing.start() as shared:
+        there = ("--ninebits-url", shared.url) if elsewhere else ()
+        suite.runpytest_subprocess(*options, *there).assert_outcomes(passed=12)
+
+
+@pytest.mark.usefixtures("xdist")
 def test_two_processes_share_one_sandbox_without_seeing_each_other(suite: pytest.Pytester) -> None:
     suite.makepyfile(MANY.format(number=20))
     with testing.start() as shared:
