@@ -5,9 +5,9 @@ sandbox is known here.
 """
 
 import asyncio
+import os
 import socket
 import ssl
-import tempfile
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, assert_never
 
+from sandbox import greenlets
 from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
 from sandbox.misbehaviour import BEHAVIOURS, OK, Connection, Door, Request, Variant, answers
@@ -31,34 +31,12 @@ KEPT = 20_000  # requests that are remembered, the newest
 
 _HOST = "127.0.0.1"
 
-# Nobody trusts it: it names itself as its issuer, and a host that cannot exist. So nothing is secret about its key.
-_CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg//FjB5z9HUC2+hVF
-mXDc1oIf1yaMP961MKbxrbZRvaGhRANCAASG4oPFCN+mclCSIiBFwLqLlOuUNyyg
-XScxwueF2su9lZUlgmxXO7TSLB8Z1YPhDnd3w3WXsq8IIvGwuXzLfeHw
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBizCCATGgAwIBAgIUe3gfydYjK9EwVLX9y9FiiyY24RQwCgYIKoZIzj0EAwIw
-GjEYMBYGA1UEAwwPaG9zdGlsZS5pbnZhbGlkMCAXDTI2MTEyMzAxNDcyMloYDzIx
-MjYxMDMwMDE0NzIyWjAaMRgwFgYDVQQDDA9ob3N0aWxlLmludmFsaWQwWTATBgcq
-hkjOPQIBBggqhkjOPQMBBwNCAASG4oPFCN+mclCSIiBFwLqLlOuUNyygXScxwueF
-2su9lZUlgmxXO7TSLB8Z1YPhDnd3w3WXsq8IIvGwuXzLfeHwo1MwUTAdBgNVHQ4E
-FgQUVh92PlP5cvz/J2wx8e/ssDlV9YUwHwYDVR0jBBgwFoAUVh92PlP5cvz/J2wx
-8e/ssDlV9YUwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiEAzlEz
-EzKSA40EkdEQOw4Q6wvUtxNtlj/yRzoId3kYmN4CIFT1TBqoaaANrQ4Ac+hogxDt
-KcbdoJ9POHaSjCEIRa4Z
------END CERTIFICATE-----
-"""
-
 
 @lru_cache(maxsize=1)
 def _certificate() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads them from files only
-        file = Path(folder) / "certificate.pem"
-        file.write_text(_CERTIFICATE, encoding="ascii")
-        context.load_cert_chain(file)
+    # Nobody trusts it: it names itself as its issuer, and a host that cannot exist. So nothing is secret about its key.
+    context.load_cert_chain(os.path.join(os.path.dirname(__file__), "hostile.pem"))
     return context
 
 
@@ -120,6 +98,7 @@ class HostileEndpoint:
         return [each for each in list(self.received) if each.behaviour == behaviour and variant in (None, each.variant)]
 
     def __enter__(self) -> "HostileEndpoint":
+        greenlets.check(loop=True)
         self._thread.start()
         self._ready.wait()
         if self._failure is None:

@@ -18,9 +18,12 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import uvicorn
 
+from sandbox import greenlets
 from sandbox.clock import Clock, event_loop
 from sandbox.edge import Edge
+from sandbox.errors import SandboxError
 
+START_S = 30.0  # for a server's start, with the lifespan startup of an application
 APP_GRACE_S = 1  # how long the stop of an application waits for its answers under way
 UNREAD_GRACE_S = 0.2  # how long a stop waits for clients to take what is written to them
 TICK_S = 1.0  # how often the date header is renewed, and connections are looked over
@@ -162,7 +165,9 @@ def hang_up(send: Callable[[Any], Awaitable[None]]) -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The fastest event loop there is, which is uvloop's or asyncio's own."""
+    """The fastest event loop there is, which is uvloop's, or asyncio's own: that one lets greenlets run as it waits."""
+    if greenlets.replace_threads():
+        return event_loop
     try:
         import uvloop
     except ImportError:  # there is none for this system
@@ -177,14 +182,18 @@ Started = Callable[[Server], None]
 def in_thread(serve: Callable[[Started], Coroutine[Any, Any, None]], name: str) -> Iterator[None]:
     """Run `serve(started)` in an event loop and a thread of its own while the block runs; the block's end stops it.
 
-    `serve` calls `started` with its server once that answers. What goes wrong there is raised here.
+    `serve` calls `started` with its server once that answers. What goes wrong there is raised here, and a SandboxError
+    if it does not answer within `START_S`.
     """
+    greenlets.check(loop=True)
     ready = threading.Event()
     servers: list[Server] = []
     errors: list[BaseException] = []
 
     def started(server: Server) -> None:
         servers.append(server)
+        if ready.is_set():  # too late
+            server.stop()
         ready.set()
 
     def body() -> None:
@@ -198,7 +207,12 @@ def in_thread(serve: Callable[[Started], Coroutine[Any, Any, None]], name: str) 
 
     thread = threading.Thread(target=body, name=name, daemon=True)
     thread.start()
-    ready.wait()
+    if not ready.wait(START_S):
+        ready.set()
+        raise SandboxError(
+            f"What should be served here has not answered for {START_S:g} s. Serve it by itself; a sandbox "
+            "that runs already is named with --ninebits-url."
+        )
     try:
         if servers:
             yield
@@ -307,6 +321,7 @@ class _ThreadedWsgi(ThreadingMixIn, WSGIServer):
 
 @contextmanager
 def _wsgi(app: Callable[..., Any], sock: socket.socket) -> Iterator[None]:
+    greenlets.check(loop=False)
     sock.setblocking(True)
     server = _ThreadedWsgi(sock.getsockname()[:2], _QuietHandler, bind_and_activate=False)
     server.socket.close()

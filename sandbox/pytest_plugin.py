@@ -4,8 +4,9 @@ Imports pytest alone, and the rest inside the fixtures, so that it costs nothing
 """
 
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _MARKS = ("scenario", "strict", "settings", "allow_refused", "allow_failed_deliveries", "allow_unfinished")
 _ALLOWED = tuple(name for name in _MARKS if name.startswith("allow_"))
+_NO_SOCKET = "A test tried to use socket."  # pytest-socket
 
 _sandbox = pytest.StashKey["Sandbox"]()  # of a test that uses one
 _failed = pytest.StashKey[bool]()  # whether the test itself failed
@@ -70,7 +72,7 @@ def _environment(name: str) -> str:
 
 
 def _worker(name: str) -> int:
-    """A number for a process of pytest-xdist: that of `gw3` is 3, and one that is long for a name that somebody chose."""
+    """A number for a process of pytest-xdist: that of `gw3` is 3, that of a name that somebody chose is a long one."""
     import hashlib
     import re
 
@@ -88,16 +90,42 @@ def ninebits_settings() -> Mapping[str, Any]:
 @pytest.fixture(scope="session")
 def ninebits_server(request: pytest.FixtureRequest, ninebits_settings: Mapping[str, Any]) -> "Iterator[Server]":
     """A sandbox: in a thread, on a free port, in memory, with a clock that stands still; or that of --ninebits-url."""
-    from sandbox import testing
-
     worker = _worker(os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
     url, token = _setting(request.config, "ninebits_url"), _setting(request.config, "ninebits_control_token")
-    if url is None:
-        server = testing.start(worker=worker, **ninebits_settings)
-    else:
-        server = testing.attach(url, token, run=os.environ.get("PYTEST_XDIST_TESTRUNUID"), worker=worker)
     with ExitStack() as stack:
-        yield _or_fail("There is no sandbox for the tests", lambda: stack.enter_context(server))
+        with _sockets():
+            from sandbox import testing
+
+            if url is None:
+                server = testing.start(worker=worker, **ninebits_settings)
+            else:
+                server = testing.attach(url, token, run=os.environ.get("PYTEST_XDIST_TESTRUNUID"), worker=worker)
+            started = _or_fail("There is no sandbox for the tests", lambda: stack.enter_context(server))
+        yield started
+
+
+@contextmanager
+def _sockets() -> Iterator[None]:
+    """Lift what pytest-socket has forbidden the test that comes first: all tests get the same sandbox, or its failure.
+
+    What is imported here keeps the real socket for good, too.
+    """
+    if (guard := sys.modules.get("pytest_socket")) is None:
+        yield
+        return
+    import _socket
+    import socket
+
+    guarded = {name: getattr(socket, name) for name in ("socket", "getaddrinfo", "gethostbyname")}
+    guard.enable_socket()
+    connect = socket.socket.connect
+    socket.socket.connect = _socket.socket.connect  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        socket.socket.connect = connect  # type: ignore[method-assign]
+        for name, value in guarded.items():
+            setattr(socket, name, value)
 
 
 @pytest.fixture
@@ -148,6 +176,10 @@ def _or_fail(what: str, do: Callable[[], T]) -> T:
         return do()
     except (SandboxError, OSError, AssertionError) as error:
         reason = str(error)
+    except (RuntimeError, UserWarning) as error:  # the warning where warnings are errors
+        if not str(error).startswith(_NO_SOCKET):
+            raise
+        what, reason = "The test may not reach the sandbox", f"{error} Allow it: pytest --allow-hosts=127.0.0.1."
     separator = "\n" if "\n" in reason else " "
     pytest.fail(f"{what}:{separator}{reason}", pytrace=False)
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 
 from sandbox import hosting
 from sandbox.bus import Bus
@@ -42,6 +43,11 @@ from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
 
+LATE = (  # what is otherwise imported when somebody first needs it, because a start can do without
+    *("jinja2", "markupsafe", "regex", "yaml", "ssl", "importlib.metadata"),
+    *("sandbox.lint", "sandbox.scenario.record", "sandbox.scenario.script", "sandbox.store.findings"),
+    *("sandbox.store.transfer", "sandbox.web.api_page", "sandbox.webhooks.doctor"),
+)
 STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; then they are `interrupted`
 
 
@@ -56,6 +62,12 @@ class Address:
     @property
     def url(self) -> str:
         return url_of(self.host, self.port, tls=self.tls)
+
+
+def import_late() -> None:
+    """Import it now, where it may not be possible later."""
+    for name in LATE:
+        import_module(name)
 
 
 def listen(settings: Settings) -> tuple[socket.socket, Address]:

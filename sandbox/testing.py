@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 
-from sandbox import explain
+from sandbox import explain, owned
 from sandbox.answers import (
     Attempt,
     Difference,
@@ -34,7 +34,6 @@ from sandbox.answers import (
 )
 from sandbox.client import AsyncSandboxClient, SandboxClient
 from sandbox.errors import SandboxError
-from sandbox.events import Entry, News
 from sandbox.expecting import (
     CALLS,
     MOST,
@@ -59,10 +58,8 @@ from sandbox.expecting import (
 from sandbox.explain import Scene
 from sandbox.handset import AsyncHandset, AsyncWebhookDelivery, Handset, WebhookDelivery
 from sandbox.link import Link, Plan, Transport, reading, verb
+from sandbox.owned import Own
 from sandbox.playing import AsyncClock, AsyncFaults, AsyncRun, Clock, Faults, Run, ScenarioInvalid, known_scenario
-
-if TYPE_CHECKING:  # it brings the whole server along, which an attached sandbox can do without
-    from sandbox.web.house import House
 
 __all__ = [
     "AsyncClock",
@@ -98,7 +95,7 @@ D = TypeVar("D", bound=WebhookDelivery | AsyncWebhookDelivery)
 R = TypeVar("R", bound=Run | AsyncRun)
 
 SHORTCODE = "48974"  # of the documented example [D]
-DRIFT_MS = 1000  # from the present, that a test may begin with
+DRIFT_S = 1.0  # from the present, that a test may begin with
 BLOCK = 100_003  # numbers for the handsets of one pytest worker; a prime, so that long numbers of workers spread, too
 
 # Of each operator the number range that is looked at first; contract/numbers.py has them all.
@@ -457,16 +454,15 @@ class AsyncSandbox(_Sandbox[AsyncWebhookDelivery, AsyncRun], Later):
 class Server:
     """A sandbox for tests: one of their own in a thread (`start`), or one that runs already (`attach`)."""
 
-    def __init__(self, transport: Transport, *, names: str, first_number: int, house: "House | None" = None) -> None:
+    def __init__(self, transport: Transport, *, names: str, first_number: int, own: Own | None = None) -> None:
         self.client = SandboxClient.over(Link(transport))
         self._transport = transport
         self._names = (f"{names}-{number}" for number in count(1))
         self._handsets = count(first_number)
-        self._house = house
+        self._own = own
         self._open = 0  # accounts
         self._process = os.getpid()
         self._unowned_after = 0
-        self._unowned_last = 0
 
     @property
     def url(self) -> str:
@@ -478,8 +474,8 @@ class Server:
 
     @property
     def in_process(self) -> bool:
-        """Whether it is of this process alone."""
-        return self._house is not None
+        """Whether it is of this process alone: in a thread of it, or in a child process where threads are greenlets."""
+        return self._own is not None
 
     @contextmanager
     def account(self, **settings: object) -> Iterator[Sandbox]:
@@ -489,7 +485,7 @@ class Server:
         `settings` are those of an `[[accounts]]` table: `strict`, `retry`, `msisdn_format`, `shortcodes` … Raises
         Refused with what is wrong about them.
         """
-        if self._house is not None and not self._open and abs(self._house.clock.ahead_ms) > DRIFT_MS:
+        if self._own is not None and not self._open and abs(self._own.ahead_s()) > DRIFT_S:
             self.client.reset()  # a test begins at the present, whatever the ones before did to the clock
         process = os.getpid()
         name = next(self._names)
@@ -515,8 +511,8 @@ class Server:
             if os.getpid() == process:
                 self._open -= 1
                 desk.hosted.close()
-                # Whether this test looked or not: the next one does not answer for it.
-                self._unowned_after = self._unowned_last
+                if self._own is not None:  # whether this test looked or not: the next one does not answer for it
+                    self._unowned_after = self._own.last_unowned()
                 self.client.remove_account(name)
 
     def _number(self, telco: str) -> str:
@@ -524,37 +520,28 @@ class Server:
 
     def _unowned(self) -> Plan[Sequence[Request]]:
         """Calls whose token no account has, since the last test; on a sandbox of others they may be anybody's."""
-        if self._unowned_last <= self._unowned_after:
+        if self._own is None or self._own.last_unowned() <= self._unowned_after:
             return []
         answer = yield CALLS.list("requests", unowned=True, after=self._unowned_after, limit=MOST)
         return [read(Request, each) for each in reversed(answer["requests"])]
-
-    def _note(self, entry: Entry) -> bool:
-        """Remember the last call whose token no account has. Of the news in this process, none is wanted later."""
-        if entry.kind is News.MESSAGE_REFUSED and entry.account is None:
-            self._unowned_last = entry.seq
-        return False
 
 
 @contextmanager
 def start(*, worker: int = 0, **settings: Any) -> Iterator[Server]:
     """Run a sandbox in a thread while the block lasts: in memory, on a free port, with a clock that stands still.
 
-    `settings` are the server's; `worker` numbers processes that test the same application at once, so that their
-    handsets differ.
+    Where gevent or eventlet have put greenlets in place of threads, it runs in a child process instead. `settings` are
+    the server's; `worker` numbers processes that test the same application at once, so that their handsets differ.
+    Raises SandboxError if it cannot be started.
     """
-    from sandbox import server
     from sandbox.config import DEFAULT_ACCOUNT, Settings
 
     # An application that is configured with the documented token should not be served by an account of nobody's.
     nobody = replace(DEFAULT_ACCOUNT, token=secrets.token_hex(16))
     chosen = Settings(**{"port": 0, "db": ":memory:", "clock": "virtual", "accounts": (nobody,), **settings})
-    with server.in_thread(chosen) as (address, house):
-        transport = Transport(address.url, house.control_token)
-        made = Server(transport, names="test", first_number=worker * BLOCK + 1, house=house)
+    with owned.running(chosen) as (transport, own):
         try:
-            with house.bus.subscribe(made._note):
-                yield made
+            yield Server(transport, names="test", first_number=worker * BLOCK + 1, own=own)
         finally:
             transport.close()
 

@@ -30,6 +30,7 @@ LEFT_OUT = (
     "store/test_transfer.py",
     "test_canary.py",
     "test_changes.py",
+    "test_child.py",
     "test_cli.py",
     "test_crash.py",
     "test_docs.py",

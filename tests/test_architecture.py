@@ -14,7 +14,19 @@ LINES = 600
 
 # Imports go strictly down, or from a later to an earlier module of the same room (listed order).
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("model", "errors", "clock", "nesting", "config", "link", "client", "answers", "demo.survey"),
+    (
+        "model",
+        "errors",
+        "clock",
+        "greenlets",
+        "resources",
+        "nesting",
+        "config",
+        "link",
+        "client",
+        "answers",
+        "demo.survey",
+    ),
     (
         "events",
         "causes",
@@ -108,6 +120,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "web.app",
     ),
     ("server",),
+    ("child",),
+    ("owned",),
     ("expecting",),
     ("handset", "playing"),
     ("testing",),
@@ -146,7 +160,7 @@ ADDRESSES = {
 
 # Modules of one room may use the earlier ones; these also know each other.
 SIBLINGS = {("config", "model"), ("config", "errors"), ("config", "nesting")}
-SIBLINGS |= {("link", "errors"), ("client", "errors"), ("client", "link")}
+SIBLINGS |= {("greenlets", "errors"), ("link", "errors"), ("client", "errors"), ("client", "link")}
 SIBLINGS |= {("hosting", "edge"), ("hostile", "misbehaviour"), ("control", "waiting")}
 
 

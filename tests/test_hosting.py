@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox import hosting
+from sandbox.errors import SandboxError
 from tests.conftest import PATIENCE_S
 
 
@@ -232,3 +233,37 @@ def test_what_goes_wrong_in_the_thread_is_raised_and_the_thread_ends() -> None:
 def test_a_taken_port_is_an_error_and_leaves_no_socket_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         hosting.listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_start_that_does_not_answer_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "START_S", 0.01)
+    over = threading.Event()
+
+    async def serve(_: hosting.Started) -> None:
+        await asyncio.to_thread(over.wait)
+
+    before = set(threading.enumerate())
+    with pytest.raises(SandboxError, match=r"has not answered for 0\.01 s"), hosting.in_thread(serve, "hanging"):
+        pass
+    over.set()
+    for each in set(threading.enumerate()) - before:
+        each.join(PATIENCE_S)
+
+
+def test_a_start_that_answers_too_late_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "START_S", 0.01)
+    given_up, stopped = threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        for each in ("startup", "shutdown"):
+            await receive()
+            if each == "startup":
+                await asyncio.to_thread(given_up.wait)
+            await send({"type": f"lifespan.{each}.complete"})
+        stopped.set()
+
+    with pytest.raises(SandboxError), hosting.application(app):
+        pass
+    given_up.set()
+    assert stopped.wait(PATIENCE_S)

@@ -5,15 +5,34 @@ Their sources only: reading one is script.py's affair, and so is complaining abo
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
-_SUFFIX = ".yaml"
+from sandbox import resources
+
+_NAMES = (
+    "dropped-connection",
+    "duplicate-webhook",
+    "gateway-401",
+    "gateway-429",
+    "gateway-503-then-recovery",
+    "handset-starts",
+    "happy-survey",
+    "late-reply",
+    "long-ucs2-reply",
+    "messy-human-input",
+    "opt-out",
+    "plus-and-no-plus",
+    "ported-number",
+    "reordered-replies",
+    "silence",
+    "slow-gateway",
+    "webhook-outage-and-recovery",
+    "webhook-rejected",
+    "wrong-then-right-answer",
+)
 
 
 @cache
 def built_in() -> Mapping[str, str]:
     """Name -> YAML source, in alphabetical order. Read at the first call, and then kept."""
-    shipped = files("sandbox.scenario").joinpath("shipped")
-    found = sorted((each.name, each) for each in shipped.iterdir() if each.name.endswith(_SUFFIX))
-    return MappingProxyType({name.removesuffix(_SUFFIX): each.read_text(encoding="utf-8") for name, each in found})
+    return MappingProxyType({name: resources.text(f"scenario/shipped/{name}.yaml") for name in _NAMES})

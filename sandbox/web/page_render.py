@@ -9,13 +9,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from sandbox import resources
 from sandbox.config import mask, mask_url
 from sandbox.errors import NotFound
 from sandbox.events import News
@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # 39 ms, which a server that nobody looks at need not spend
 T = TypeVar("T")
 
 COMPRESSED = 8_000  # bytes, from which on a page is compressed
-_PACKAGE = Path(__file__).parents[1]
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_ASSET = re.compile(rf"[a-z]+\.({'|'.join(_TYPES)})")
 
 # Paths of icons on a grid of 16, drawn as strokes.
 _ICONS = {
@@ -178,12 +178,10 @@ def _compressed(request: Request, html: bytes, status: int) -> Response:
 
 @cache
 def environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    # A wheel carries the templates inside the package; in a checkout they stand beside it.
-    folder = next(each for each in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if each.is_dir())
     made = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FunctionLoader(_template),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -219,6 +217,14 @@ def environment() -> "Environment":
         made.filters[function.__name__] = function
     made.globals["icon"] = icon
     return made
+
+
+def _template(name: str) -> tuple[str, str, None]:
+    """The source of a template, and a name for tracebacks."""
+    try:
+        return resources.text(f"templates/{name}"), name, None
+    except OSError:  # a wheel carries the templates inside the package; in a checkout they stand beside it
+        return resources.text(f"../templates/{name}"), name, None
 
 
 def visible(text: str) -> Any:
@@ -262,28 +268,26 @@ def icon(name: str) -> Any:
 
 
 @cache
-def _assets() -> Mapping[str, tuple[bytes, Mapping[str, str]]]:
-    """Name -> content and headers. Read once, so that no request ever names a file."""
-    made = {}
-    for path in sorted((Path(__file__).parent / "static").iterdir()):
-        if path.suffix in _TYPES:
-            content = path.read_bytes()
-            etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-            # Asked for anew each time and answered 304: modules name each other without a version.
-            headers = {
-                "ETag": etag,
-                "Cache-Control": "no-cache",
-                "Content-Type": f"{_TYPES[path.suffix]}; charset=utf-8",
-            }
-            made[path.name] = (content, headers)
-    return made
+def _asset(name: str) -> tuple[bytes, Mapping[str, str]]:
+    """Content and headers. Read once. Raises OSError if there is no such file."""
+    content = resources.read(f"web/static/{name}")
+    # Asked for anew each time and answered 304: modules name each other without a version.
+    headers = {
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:16]}"',
+        "Cache-Control": "no-cache",
+        "Content-Type": f"{_TYPES[name.partition('.')[2]]}; charset=utf-8",
+    }
+    return content, headers
 
 
 async def static(request: Request) -> Response:
-    found = _assets().get(request.path_params["file"])
-    if found is None:
+    name = request.path_params["file"]
+    if _ASSET.fullmatch(name) is None:  # so that nobody names another folder
         raise NotFound("There is no such file.")
-    content, headers = found
+    try:
+        content, headers = _asset(name)
+    except OSError:
+        raise NotFound("There is no such file.") from None
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=dict(headers))
     return Response(content, headers=dict(headers))
