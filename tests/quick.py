@@ -44,6 +44,7 @@ LEFT_OUT = (
     "test_malformed.py",
     "test_matching.py",
     "test_pytest_plugin.py",
+    "test_others.py",
     "test_random_user.py",
     "test_scenarios_served.py",
     "test_slow_clients.py",
