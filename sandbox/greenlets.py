@@ -3,7 +3,6 @@
 Neither is imported: who has not imported it has patched nothing.
 """
 
-import asyncio
 import sys
 
 from sandbox.errors import SandboxError
@@ -26,6 +25,8 @@ def check(*, loop: bool) -> None:
             "gevent or eventlet have replaced threads but not sockets, so that no server can run in this process. "
             "Patch everything, as gevent.monkey.patch_all() does, or run the server by itself."
         )
+    import asyncio  # 50 ms, which tests on a sandbox that runs elsewhere need not spend
+
     if loop and asyncio._get_running_loop() is not None:  # all greenlets are in one thread
         raise SandboxError(
             "With gevent or eventlet, only one event loop can run at a time, and one does already. Serve one ASGI "
