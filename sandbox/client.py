@@ -197,7 +197,10 @@ class Calls:
 
     @operation
     def import_(self, lines: str | bytes) -> Call[Json]:
-        """Take in what `export` gave; answers how many of each there were."""
+        """Take in what `export` gave; answers how many of each were written, and how many were there already.
+
+        A Refused of status 503 says in `problem["imported"]` how far it came; the same lines again go on from there.
+        """
         body = lines.encode() if isinstance(lines, str) else lines
         return Call(method="POST", path="import", body=body, timeout_s=ADVANCE_S)
 

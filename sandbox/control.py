@@ -4,7 +4,7 @@ Accounts, handsets' texts with a wait for the application's answer, attempts by 
 called alike by the control API and the pages; reading needs no verb and goes straight to the store.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ from sandbox.waiting import Watch
 from sandbox.webhooks import dispatcher
 
 if TYPE_CHECKING:
-    from sandbox.store.transfer import Import
+    from sandbox.store.transfer import Import, Progress
 
 DEFAULT_WAIT_S = 30.0
 
@@ -265,14 +265,27 @@ class Control:
 
     # Files
 
-    async def take_in(self, account: str, found: "Import") -> None:
-        """Write down what an exported file says, under an account. Raises NotFound if that is gone."""
+    async def take_in(self, account: str, found: "Import") -> AsyncIterator["Progress"]:
+        """Write down what an exported file says, and an account has not yet; yields how far it has come after each
+        commit.
+
+        Raises StorageError, after which what was yielded last is there; NotFound or Conflict if the account was
+        removed or reset, after which nothing of the file is.
+        """
         from sandbox.store import transfer  # which a start can do without
 
+        known, is_all = await asyncio.to_thread(transfer.known, found), False
+        while not is_all:
+            seen = await self._database.read(partial(transfer.look, account=account, known=known))
+            known.note(seen)
+            is_all = seen.is_all
+        progress = found.start
         for batch in found.batches():
-            await self._database.write(
-                partial(transfer.write, account=account, batch=batch, at_ms=self._clock.now_ms())
-            )
+            write = partial(transfer.write, account=account, batch=batch, known=known, at_ms=self._clock.now_ms())
+            written = await self._database.write(write)
+            known.note(written.seen)
+            progress = progress.after(batch, written.counts)
+            yield progress
 
     # Time
 

@@ -100,6 +100,10 @@ ANSWER_KEPT = 16 * 1024
 """Bytes of a webhook's answer that are read and kept."""
 
 
+EXPORTED = ("handsets", "scenarios", "messages", "refusals", "webhook_deliveries", "attempts")
+"""What an export carries, as it is counted by kind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of one POST to a `client_url`."""

@@ -70,6 +70,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "store.scenarios",
         "store.findings",
         "store.lines",
+        "store.identity",
         "store.imports",
         "store.transfer",
         "webhooks.lookup",

@@ -5,6 +5,7 @@ The calls of SQLite that fail are failed below our code, in the connection; and 
 """
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -29,6 +30,7 @@ from sandbox.model import Msisdn, Shortcode, Texting
 from sandbox.store import database, file
 from sandbox.web.house import House
 from sandbox.webhooks import dispatcher
+from tests.commands.shell import Shell
 from tests.conftest import Bench, Receiver, Running
 from tests.faulty import eventually, fail, first_of, in_loop, statuses, used
 from tests.processes import Server, receiving, serving
@@ -236,6 +238,87 @@ def test_nothing_is_acknowledged_that_is_not_stored_whichever_call_of_sqlite_fai
     how = "lasting" if lasting else "once"
     told = f"{story.answers.total()} calls, {story.answers[503]} answered 503, 0 lost"
     record_property("figure", f"{kind} ({how}), n = 1…{most}: {told}")
+
+
+# A file that is taken in ---------------------------------------------------------------------------------------------
+
+MESSAGES = 500
+
+
+def file_of_messages() -> bytes:
+    """An exported file: a head, a handset, and messages for three transactions, each of which stands there twice."""
+    lines: list[dict[str, object]] = [
+        {"type": "export", "version": 1},
+        {"type": "handset", "msisdn": HANDSET, "label": "Ada", "telco": "mtn", "state": "on"},
+    ]
+    message = {"type": "message", "direction": "mt", "from": "48974", "to": HANDSET, "session_id": "s", "telco": "mtn"}
+    for number in range(MESSAGES):
+        moment = f"2024-01-02T23:50:37.{number // 2:03}000Z"
+        told = {"id": f"m{number + 1}", "text": f"text {number // 2}", "sent_date": moment, "at": moment}
+        lines.append({**message, **told, "state": "arrived"})
+    return "".join(f"{json.dumps(each)}\n" for each in lines).encode()
+
+
+def take_in(bench: Bench, file: bytes) -> requests.Response:
+    path = f"/_sandbox/v1/import?account={bench.account}"
+    return bench.sandbox.request("POST", path, data=file, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_import_that_a_database_stops_says_how_far_it_came_and_goes_on_from_there(
+    bench: Bench, trouble: Trouble, sized: Callable[[int, int], int], kind: str
+) -> None:
+    file, stops = file_of_messages(), set()
+    for number in range(1, 10_000, sized(149, 7)):
+        trouble.arm(kind, number, lasting=True, only="sandbox-writer")
+        answered = take_in(bench, file)
+        trouble.lift()
+        there = Counter(stored(bench).values())
+        if answered.status_code == 201:
+            break
+        assert answered.status_code == 503
+        assert answered.headers["Content-Type"] == "application/problem+json"
+        assert "send the same file again" in answered.json()["detail"]
+        came = answered.json()["imported"]
+        assert came["messages"] == there.total()
+        assert came["left"]["messages"] == MESSAGES - there.total()
+        handset, of_lines = int(came["lines"] > 1), MESSAGES + 2
+        assert (came["lines"], came["of_lines"]) == (1 + handset + there.total(), of_lines)
+        assert came["handsets"] == handset
+        again = take_in(bench, file).json()
+        assert (again["messages"], again["already_there"]["messages"]) == (MESSAGES - there.total(), there.total())
+        assert (again["lines"], again["left"]["messages"]) == (of_lines, 0)
+        assert set(Counter(stored(bench).values()).values()) == {2}
+        stops.add(there.total())
+        bench.post("/reset", status=200)
+    assert answered.status_code == 201
+    assert there.total() == MESSAGES
+    assert len(stops) == 3  # in the first transaction, in the second and in the third
+
+
+def test_the_command_says_how_far_a_file_came_and_goes_on_from_there(
+    bench: Bench, trouble: Trouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sandbox.commands import transfer
+
+    monkeypatch.setattr(transfer, "PART", 15_000)
+    (tmp_path / "all.jsonl").write_bytes(file_of_messages())
+    shell, file = Shell(bench), str(tmp_path / "all.jsonl")
+    trouble.arm("full", 700, lasting=True, only="sandbox-writer")
+    done = shell("import", file, "--json")
+    trouble.lift()
+    assert done.exit_code == 1
+    came, there = json.loads(done.stdout), len(stored(bench))
+    assert 0 < there < MESSAGES
+    assert (came["messages"], came["left"]["messages"]) == (there, MESSAGES - there)
+    assert (came["lines"], came["of_lines"]) == (2 + there, 2 + MESSAGES)
+    first, words, remedy = done.stderr.splitlines()
+    assert "no room left" in first
+    assert words.startswith(f"  {file} is in up to line {2 + there} of {2 + MESSAGES}: imported handsets: 1, ")
+    assert "Import it again" in remedy
+    again = shell.json("import", file)
+    assert (again["messages"], again["already_there"]["messages"]) == (MESSAGES - there, there)
+    assert len(stored(bench)) == MESSAGES
 
 
 # At the start ------------------------------------------------------------------------------------------------------

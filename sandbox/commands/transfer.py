@@ -8,13 +8,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sandbox.client import Json, Refused, SandboxClient
 from sandbox.commands import lines
-from sandbox.commands.options import as_json, complain, for_client
+from sandbox.commands.options import as_json, complain, for_client, visible_lines
 from sandbox.config import visible
+from sandbox.errors import SandboxError
+from sandbox.model import EXPORTED
+
+if TYPE_CHECKING:
+    from sandbox.store.imports import Import
 
 PART = 768 * 1024
 """Bytes of a part: a sandbox takes 1 MiB, unless its settings say otherwise."""
@@ -59,27 +65,35 @@ def _counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def import_(client: SandboxClient, file: str, as_json: bool) -> None:
     """Take in what export wrote, under the account; `-` is stdin.
 
-    A file with faults is refused as a whole, with its lines. Nothing is posted to any application because of it.
+    What the account has already is told by what it says, and left alone: the same file may be imported again, to go on
+    where it stopped, and files may overlap. A file with faults is refused as a whole, with its lines. Nothing is posted
+    to any application because of it.
 
     \b
     ninebits-sandbox import monday.jsonl
     """
     with click.open_file(file, "rb") as source:
         written = source.read().split(b"\n")
-    _check(written, visible(file))
-    counts: Counter[str] = Counter()
+    found = _check(written, visible(file))
+    so_far = _Sum(found)
     with lines.Progress() as progress:
-        for first, part in _parts(written):
-            progress.say(f"line {first} of {len(written)}")
+        for first, part in _parts(written, found):
+            progress.say(f"line {first} of {found.lines}")
             try:
-                counts.update(client.import_(part))
-            except Refused as refused:
-                complain(_refusal(refused, first))
-                sys.exit(refused.exit_code)
-    lines.show(dict(counts), as_json, _imported)
+                so_far.add(client.import_(part), first)
+            except SandboxError as error:
+                progress.say("")
+                if isinstance(error, Refused):
+                    so_far.stopped(error, first)
+                if as_json:
+                    lines.show_json(so_far.answer())
+                how_far = so_far.words(visible(file), is_all=isinstance(error, Refused))
+                complain("\n".join([*_reasons(error, first), f"  {how_far}"]))
+                sys.exit(error.exit_code)
+    lines.show(so_far.answer(), as_json, _imported)
 
 
-def _check(written: Sequence[bytes], name: str) -> None:
+def _check(written: Sequence[bytes], name: str) -> "Import":
     """Complain about everything that is wrong before anything is sent. Limits are the sandbox's to watch."""
     from sandbox.store import imports
 
@@ -88,37 +102,100 @@ def _check(written: Sequence[bytes], name: str) -> None:
     if not isinstance(found, imports.Import):
         complain("\n".join(["the file cannot be taken in:", *(f"  {name}:{it.line}: {it.message}" for it in found)]))
         sys.exit(2)
+    return found
 
 
-def _parts(written: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+def _parts(written: Sequence[bytes], found: "Import") -> Iterator[tuple[int, bytes]]:
     """The file in parts, each headed by the file's own first line, and with the number of the line that is its second.
 
-    A message and its webhook deliveries stay together.
+    A message and its webhook deliveries stay together. Of messages that are alike, each says which of them it is, since
+    the one before may be in another part.
     """
+    alike = {each.line: each.occurrence for each in found.entries if each.occurrence > 1}
     start = next(number for number, line in enumerate(written) if line.strip())
     head = written[start]
     part, first, size = [head], start + 2, 0
     for number, line in enumerate(written[start + 1 :], start + 2):
-        if size + len(line) > PART and line.strip() and json.loads(line)["type"] not in _FOLLOWING:
+        if size and size + len(line) > PART and line.strip() and json.loads(line)["type"] not in _FOLLOWING:
             yield first, b"\n".join(part)
             part, first, size = [head], number, 0
+        if number in alike:
+            line = json.dumps({**json.loads(line), "occurrence": alike[number]}).encode()
         part.append(line)
         size += len(line) + 1
     yield first, b"\n".join(part)
 
 
-def _refusal(refused: Refused, first: int) -> str:
-    """What is wrong with a part, with the file's own numbers of lines."""
-    errors = refused.problem.get("errors") or []
+class _Sum:
+    """How far the file has come, over the parts that were answered, with its own numbers of lines."""
+
+    def __init__(self, found: "Import") -> None:
+        self._written: Counter[str] = Counter()
+        self._there: Counter[str] = Counter()
+        self._all = found.counts
+        self._lines = found.start.lines
+        self._of_lines = found.lines
+
+    def add(self, answered: Json, first: int) -> None:
+        """Count what a part was answered, whose second line is the file's line `first`."""
+        self._written.update({name: answered[name] for name in EXPORTED})
+        self._there.update(answered["already_there"])
+        self._lines = min(first + answered["lines"] - 2, self._of_lines)
+
+    def stopped(self, refused: Refused, first: int) -> None:
+        """Count what a part was answered that came not to its end."""
+        if "imported" in refused.problem:
+            self.add(refused.problem["imported"], first)
+        elif refused.status in (404, 409):  # the account is gone, or was reset, and all of it went along
+            self._written.clear()
+            self._there.clear()
+            self._lines = 0
+
+    def answer(self) -> Json:
+        """What the control API would have answered to the file as a whole."""
+        left = self._all - self._written - self._there
+        return {
+            **{name: self._written[name] for name in EXPORTED},
+            "already_there": {name: self._there[name] for name in EXPORTED},
+            "left": {name: left[name] for name in EXPORTED},
+            "lines": self._lines,
+            "of_lines": self._of_lines,
+        }
+
+    def words(self, name: str, *, is_all: bool) -> str:
+        """How far it came before it was stopped, and what to do; without `is_all`, the last part was not answered."""
+        if not self._written and not self._there:
+            return f"Nothing of {name} is in." if is_all else f"Whether anything of {name} is in is not known."
+        upto = "up to" if is_all else "at least up to"
+        return (
+            f"{name} is in {upto} line {self._lines} of {self._of_lines}: {'; '.join(_parts_words(self.answer()))}.\n"
+            "  Import it again when that is mended: it goes on from there."
+        )
+
+
+def _reasons(error: SandboxError, first: int) -> Sequence[str]:
+    """Why a part was not taken in, with the file's own numbers of lines."""
+    if not isinstance(error, Refused):
+        return [str(error)]
+    errors = error.problem.get("errors") or []
     told = [f"  line {first + each['line'] - 2}: {each['message']}" for each in errors if each.get("line")]
-    if first > 2:
-        told.append(f"  What stands before line {first} was taken in.")
-    return "\n".join([str(refused).split("\n")[0], *told])
+    return [str(error).split("\n")[0], *told]
 
 
-def _imported(counts: Json) -> str:
-    said = (f"{name.replace('_', ' ')}: {number}" for name, number in counts.items())
-    return visible(f"imported {', '.join(said)}")
+def _imported(answered: Json) -> str:
+    return visible_lines("\n".join(_parts_words(answered)))
+
+
+def _parts_words(answered: Json) -> Sequence[str]:
+    """How much was written; and how much was there already, unless that is nothing."""
+    said = [f"imported {_counts_words(answered)}"]
+    if any(answered["already_there"].values()):
+        said.append(f"already there {_counts_words(answered['already_there'])}")
+    return said
+
+
+def _counts_words(counts: Json) -> str:
+    return ", ".join(f"{name.replace('_', ' ')}: {counts[name]}" for name in EXPORTED)
 
 
 COMMANDS = (export, import_)

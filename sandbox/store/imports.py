@@ -4,6 +4,7 @@ Nothing is written to the database, and nothing that a file says is believed bef
 limits hold, secrets are masked once more, and no URL in it leads anywhere.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +31,8 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.store import messages
+from sandbox.store import identity, messages
+from sandbox.store.identity import Identity
 from sandbox.store.lines import (
     MOST_CHARS,
     MOST_LINE,
@@ -115,53 +117,110 @@ class Refused(NamedTuple):
     headers: bytes
 
 
-class Batch(NamedTuple):
-    """What one transaction writes."""
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """What is taken in as a whole, or not at all: a message with all that belongs to it, or one other thing."""
 
-    handsets: Sequence[Handset] = ()
-    scenarios: Sequence[OwnScenario] = ()
-    record: Sequence[Texted | Refused] = ()
+    line: int  # where it begins
+    thing: Handset | OwnScenario | Texted | Refused
+    identity: Identity | None = None  # of a message or refused call; a handset is told by its number, and so on
+    occurrence: int = 1  # which of those it is that are alike in the file, counted from 1
 
-
-@dataclass(frozen=True, slots=True)
-class Import:
-    """A file that was read to its end without a complaint. `record` is in the file's order."""
-
-    handsets: list[Handset] = field(default_factory=list)
-    scenarios: list[OwnScenario] = field(default_factory=list)
-    record: list[Texted | Refused] = field(default_factory=list)
+    @property
+    def weight(self) -> int:
+        """How much of a transaction it takes: rows, but a scenario, which may be long, all of it."""
+        match self.thing:
+            case Texted():
+                return self.thing.weight
+            case OwnScenario():
+                return BATCH
+            case _:
+                return 1
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How much of each there is."""
-        texted = [each for each in self.record if isinstance(each, Texted)]
-        owed = [each for it in texted for each in it.owed]
-        return {
-            "handsets": len(self.handsets),
-            "scenarios": len(self.scenarios),
-            "messages": len(texted),
-            "refusals": len(self.record) - len(texted),
-            "webhook_deliveries": len(owed),
-            "attempts": sum(len(each.attempts) for each in owed),
-        }
+        """How much of each kind it is."""
+        match self.thing:
+            case Texted(owed=[]):
+                return {"messages": 1}
+            case Texted(owed=owed):
+                attempts = sum(len(each.attempts) for each in owed)
+                return {"messages": 1, "webhook_deliveries": len(owed), "attempts": attempts}
+            case Refused():
+                return {"refusals": 1}
+            case OwnScenario():
+                return {"scenarios": 1}
+            case _:
+                return {"handsets": 1}
+
+
+class Batch(NamedTuple):
+    """What one transaction writes; with it, the file is in up to the line `lines`."""
+
+    entries: Sequence[Entry]
+    lines: int
+
+    @property
+    def counts(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for each in self.entries:
+            total.update(each.counts)
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an import has come: up to which line of the file, and what became of each kind of `EXPORTED`."""
+
+    lines: int
+    of_lines: int
+    written: Counter[str]
+    already_there: Counter[str]
+    left: Counter[str]
+
+    def after(self, batch: Batch, written: Counter[str]) -> "Progress":
+        """How far it has come with one batch more, of which so much was written."""
+        taken = batch.counts
+        return replace(
+            self,
+            lines=batch.lines,
+            written=self.written + written,
+            already_there=self.already_there + (taken - written),
+            left=self.left - taken,
+        )
+
+
+@dataclass(slots=True)
+class Import:
+    """A file that was read to its end without a complaint, in the file's order."""
+
+    entries: list[Entry] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)  # how much of each kind there is
+    lines: int = 0  # up to the last that is not blank
+
+    @property
+    def start(self) -> Progress:
+        """How far an import has come that has not begun."""
+        return Progress(
+            lines=self.entries[0].line - 1 if self.entries else self.lines,
+            of_lines=self.lines,
+            written=Counter(),
+            already_there=Counter(),
+            left=self.counts,
+        )
 
     def batches(self) -> Iterator[Batch]:
         """All of it, a transaction's worth at a time; each is to be written in turn with `write`."""
-        for begin in range(0, len(self.handsets), BATCH):
-            yield Batch(handsets=self.handsets[begin : begin + BATCH])
-        for scenario in self.scenarios:
-            yield Batch(scenarios=[scenario])
-        record: list[Texted | Refused] = []
+        entries: list[Entry] = []
         room = BATCH
-        for each in self.record:
-            weight = each.weight if isinstance(each, Texted) else 1
-            if record and room < weight:
-                yield Batch(record=record)
-                record, room = [], BATCH
-            record.append(each)
-            room -= weight
-        if record:
-            yield Batch(record=record)
+        for each in self.entries:
+            if entries and room < each.weight:
+                yield Batch(entries, each.line - 1)
+                entries, room = [], BATCH
+            entries.append(each)
+            room -= each.weight
+        if entries:
+            yield Batch(entries, self.lines)
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
@@ -187,6 +246,16 @@ def read(lines: Iterable[str | bytes], limits: Limits = DEFAULTS) -> Import | tu
     return tuple(complaints) or reading.found
 
 
+_COUNTED = {  # a line's type -> the name under which it is counted
+    "handset": "handsets",
+    "scenario": "scenarios",
+    "message": "messages",
+    "refusal": "refusals",
+    "webhook_delivery": "webhook_deliveries",
+    "attempt": "attempts",
+}
+
+
 class _Reading:
     """What was read so far."""
 
@@ -196,6 +265,8 @@ class _Reading:
         self.full = False
         self._limits = limits
         self._texted: dict[int, tuple[int, Texted]] = {}  # by the file's numbers, with the line
+        self._alike: dict[Identity, int] = {}
+        self._recorded = 0
         self._owed: dict[int, Owed] = {}
 
     def take(self, number: int, text: bytes) -> None:
@@ -205,6 +276,7 @@ class _Reading:
             raise Wrong(f"There are more than {MOST_LINES} lines, which is all that is taken at once. Send less.")
         if not text.strip():
             return
+        self.found.lines = number
         value = values_of(text)
         kind = value.pop("type", None)
         if not self.begun and kind != "export":
@@ -216,13 +288,14 @@ class _Reading:
             case "account":
                 return  # for people; its settings are not taken over
             case "handset":
-                self.found.handsets.append(_handset(fields))
+                self.found.entries.append(Entry(line=number, thing=_handset(fields)))
             case "scenario":
-                self.found.scenarios.append(_scenario(fields))
+                self.found.entries.append(Entry(line=number, thing=_scenario(fields)))
             case "message":
                 self._message(number, fields)
             case "refusal":
-                self._add(_refusal(fields, self._limits))
+                it = _refusal(fields, self._limits)
+                self._add(number, it, identity.of_refusal(it.request), fields)
             case "webhook_delivery":
                 self._delivery(fields)
             case "attempt":
@@ -230,6 +303,8 @@ class _Reading:
             case _:
                 raise Wrong(f"type is {quote(kind)}, which no export of version {VERSION} knows.")
         fields.done()
+        if kind in _COUNTED:
+            self.found.counts[_COUNTED[kind]] += 1
 
     def end(self) -> list[Complaint]:
         """What only the whole file tells."""
@@ -257,16 +332,19 @@ class _Reading:
         if it.message.seq in self._texted:
             raise Wrong(f"id is {it.message.id}, as on line {self._texted[it.message.seq][0]}. Each message has one.")
         self._texted[it.message.seq] = number, it
-        self._add(it)
+        self._add(number, it, identity.of_message(it.message, it.submission), fields)
 
-    def _add(self, it: Texted | Refused) -> None:
-        if len(self.found.record) == self._limits.messages:
+    def _add(self, number: int, it: Texted | Refused, told_by: Identity, fields: Fields) -> None:
+        if self._recorded == self._limits.messages:
             self.full = True
             raise Wrong(
                 f"There are more than {self._limits.messages} messages and refused calls, which is all that this "
                 "sandbox keeps. Send less, or raise max_messages."
             )
-        self.found.record.append(it)
+        self._recorded += 1
+        self._alike[told_by] = alike = self._alike.get(told_by, 0) + 1
+        stated = fields.optional("occurrence", partial(fields.whole, least=1, most=MOST_LINES))
+        self.found.entries.append(Entry(line=number, thing=it, identity=told_by, occurrence=stated or alike))
 
     def _delivery(self, fields: Fields) -> None:
         message_seq = fields.identifier("message_id", "m")

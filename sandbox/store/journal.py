@@ -44,6 +44,16 @@ def newest_ms(db: Queries) -> int:
     return row[0] if row else 0
 
 
+def was_forgotten(db: Queries, account: str, *, after: int) -> bool:
+    """Whether the account was reset or removed after the entry of that number."""
+    row = db.execute(
+        "SELECT 1 FROM events WHERE seq > :after AND kind IN (:reset, :removed) "
+        "AND (account = :account OR account IS NULL) LIMIT 1",
+        {"after": after, "account": account, "reset": News.RESET, "removed": News.ACCOUNT_REMOVED},
+    ).fetchone()
+    return row is not None
+
+
 _NEAR = 500  # entries, so that no look is a long one
 
 

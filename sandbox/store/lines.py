@@ -55,6 +55,11 @@ def headers(lines: bytes | None) -> Sequence[object]:
     return [{"name": name.decode("latin-1"), "value": wire(value)} for name, _, value in pairs]
 
 
+def written_path(path: str) -> str:
+    """The path of a call as a file holds it: without NUL, the one thing in a record that no import takes."""
+    return path.replace("\0", "\\0")
+
+
 def masked(name: str, value: str) -> str:
     """A header's value as a file may hold it; what was masked already stays as it is."""
     return value if name.lower() not in _SECRET or value.endswith("…") else mask_authorization(value)

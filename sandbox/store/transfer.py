@@ -5,33 +5,54 @@ travel, is the doors' affair.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sandbox.clock import to_iso
 from sandbox.config import mask, mask_url
 from sandbox.contract.problems import quote
-from sandbox.errors import NotFound
+from sandbox.errors import Conflict, NotFound
 from sandbox.events import News
-from sandbox.model import Direction, Handset, Message, Outcome, OutcomeKind, WebhookDelivery
-from sandbox.store import accounts, journal, messages, outbox, scenarios
+from sandbox.model import Attempt, Direction, Handset, Message, Outcome, OutcomeKind, WebhookDelivery
+from sandbox.store import accounts, identity, journal, messages, outbox, scenarios
 from sandbox.store.database import Queries, Tx
+from sandbox.store.identity import Identity, Known, Seen, look
 from sandbox.store.imports import (
     NO_PLACE,
     UNDER_WAY,
     VERSION,
     Batch,
     Complaint,
+    Entry,
     Import,
     Limits,
+    Owed,
+    Progress,
     Refused,
     Texted,
     read,
 )
-from sandbox.store.lines import headers, line, masked, wire
+from sandbox.store.lines import headers, line, masked, wire, written_path
+from sandbox.store.scenarios import OwnScenario
 
-__all__ = ["Batch", "Complaint", "Cursor", "Import", "Limits", "export", "page", "read", "write"]
+__all__ = [
+    "Batch",
+    "Complaint",
+    "Cursor",
+    "Import",
+    "Known",
+    "Limits",
+    "Progress",
+    "Written",
+    "export",
+    "known",
+    "look",
+    "page",
+    "read",
+    "write",
+]
 
 PAGE = 50  # messages and refused calls that are read at once: each may have long bodies, and attempts with theirs
 HANDSETS = 500  # the same of handsets
@@ -166,7 +187,7 @@ def _refusal(_: Queries, row: Sequence[Any]) -> Iterator[str]:
         id=f"r{row[0]}",
         at=to_iso(row[1]),
         method=row[2],
-        path=row[3].replace("\0", "\\0"),  # the one thing in a record that no import takes
+        path=written_path(row[3]),
         client=row[4],
         headers=headers(row[5]),
         body=wire(row[6]),
@@ -229,70 +250,252 @@ ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.ses
 """
 
 
-def write(tx: Tx, account: str, batch: Batch, *, at_ms: int) -> None:
-    """Write a batch of an import down under an account, with new numbers and in the file's order; `at_ms` is now.
+class Written(NamedTuple):
+    """What became of a batch: how much of each kind was written, the rest being there already, and what is to be noted
+    about it once it is committed."""
 
-    All batches of a file are to be written, in their order. Handsets and scenarios that the account has already stay as
-    they are. Nothing is owed to anybody because of it, and no scenario hears of it. Messages keep their times, so that
-    those beyond `max_age` go with the next that are removed. Raises NotFound if there is no such account.
+    counts: Counter[str]
+    seen: Seen
+
+
+def known(found: Import) -> Known:
+    """What is to be looked for before the first batch of a file is written, until a `look` covers everything."""
+    return Known([each.identity for each in found.entries if each.identity is not None])
+
+
+def write(tx: Tx, account: str, batch: Batch, known: Known, *, at_ms: int) -> Written:
+    """Write what an account has not yet of a batch, with new numbers and in the file's order; `at_ms` is now.
+
+    All batches of a file are to be written, in their order, and `known` is to note what was seen after each. A handset
+    is there if its number is, a scenario if its name is, and both stay as they are; a message or a refused call if the
+    account has as many that are alike as the file has up to here. To a message that is there, webhook deliveries and
+    attempts are added that it lacks.
+
+    Nothing is owed to anybody because of it, and no scenario hears of it. Messages keep their times, so that those
+    beyond `max_age` go with the next that are removed. Raises NotFound if there is no such account, and Conflict if it
+    was reset or removed after what is `known`; then nothing of the file is left.
     """
     if tx.execute("SELECT 1 FROM accounts WHERE name = :name", {"name": account}).fetchone() is None:
         raise NotFound(f"There is no account {quote(account)}.")
-    for handset in batch.handsets:
-        _write_handset(tx, replace(handset, account=account), at_ms)
-    for scenario in batch.scenarios:
-        if scenarios.get_own(tx, account, scenario.name) is None:
-            scenarios.put(tx, replace(scenario, account=account))
-            journal.record(tx, News.SCENARIO_CHANGED, at_ms=at_ms, account=account)
-    for each in batch.record:
-        if isinstance(each, Refused):
-            _write_refusal(tx, account, each)
-        else:
-            _write_texted(tx, account, each)
-    # The last entry is of now: a restart sets a clock that was moved on by the moment of the newest.
-    journal.record(tx, News.ACCOUNT_CHANGED, at_ms=at_ms, account=account)
+    if journal.was_forgotten(tx, account, after=known.upto):
+        raise Conflict(
+            f"The account {quote(account)} was reset or removed while the file was taken in, and what was in went with "
+            "it. Send the file again if it is still wanted."
+        )
+    here = _Here(tx, account, known)
+    counts: Counter[str] = Counter()
+    for each in batch.entries:
+        counts.update(_write_entry(tx, account, each, here, at_ms))
+    counts = +counts
+    upto = here.seen.upto
+    if counts:
+        # The last entry is of now: a restart sets a clock that was moved on by the moment of the newest.
+        upto = journal.record(tx, News.ACCOUNT_CHANGED, at_ms=at_ms, account=account)
+    return Written(counts, Seen(here.rows, upto, is_all=True))
 
 
-def _write_handset(tx: Tx, handset: Handset, at_ms: int) -> None:
-    if messages.handset(tx, handset.account, handset.msisdn) is None:
-        messages.put_handset(tx, handset)
-        journal.record(tx, News.HANDSET_CHANGED, at_ms=at_ms, account=handset.account, msisdn=handset.msisdn)
+class _Here:
+    """Within one transaction, the rows of an account that are what a file holds."""
+
+    def __init__(self, tx: Tx, account: str, known: Known) -> None:
+        self.seen = look(tx, account, known, span=None)
+        self.rows = {key: list(numbers) for key, numbers in self.seen.rows.items()}  # with those that are written now
+        self._tx = tx
+        self._account = account
+        self._known = known
+        self._alike: dict[Identity, list[int]] = {}
+
+    def alike(self, wanted: Identity) -> list[int]:
+        """Numbers of the rows with an identity, oldest first. What was known may have been removed since."""
+        found = self._alike.get(wanted)
+        if found is None:
+            key = hash(wanted)
+            numbers = [*self._known.rows(key), *self.rows.get(key, ())]
+            found = [seq for seq in numbers if identity.is_at(self._tx, self._account, seq, wanted)]
+            self._alike[wanted] = found
+        return found
+
+    def note(self, written: Identity, alike: list[int], seq: int) -> None:
+        """A row was written with this identity, besides those that are `alike`."""
+        alike.append(seq)
+        self.rows.setdefault(hash(written), []).append(seq)
 
 
-def _write_refusal(tx: Tx, account: str, it: Refused) -> None:
+def _write_entry(tx: Tx, account: str, entry: Entry, here: _Here, at_ms: int) -> Mapping[str, int]:
+    """Write what is not there of an entry; how much of each kind that was."""
+    match entry.thing:
+        case Handset() as handset:
+            return {"handsets": int(_write_handset(tx, replace(handset, account=account), at_ms))}
+        case OwnScenario() as scenario:
+            return {"scenarios": int(_write_scenario(tx, replace(scenario, account=account), at_ms))}
+        case Texted() | Refused() as recorded:
+            return _write_recorded(tx, account, entry, recorded, here)
+
+
+def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | Refused, here: _Here) -> Mapping[str, int]:
+    assert entry.identity is not None
+    alike = here.alike(entry.identity)
+    if len(alike) >= entry.occurrence:
+        return _complete(tx, account, alike[entry.occurrence - 1], it) if isinstance(it, Texted) else {}
+    seq = _write_texted(tx, account, it) if isinstance(it, Texted) else _write_refusal(tx, account, it)
+    here.note(entry.identity, alike, seq)
+    return entry.counts
+
+
+def _write_handset(tx: Tx, handset: Handset, at_ms: int) -> bool:
+    if messages.handset(tx, handset.account, handset.msisdn) is not None:
+        return False
+    messages.put_handset(tx, handset)
+    journal.record(tx, News.HANDSET_CHANGED, at_ms=at_ms, account=handset.account, msisdn=handset.msisdn)
+    return True
+
+
+def _write_scenario(tx: Tx, scenario: OwnScenario, at_ms: int) -> bool:
+    if scenarios.get_own(tx, scenario.account, scenario.name) is not None:
+        return False
+    scenarios.put(tx, scenario)
+    journal.record(tx, News.SCENARIO_CHANGED, at_ms=at_ms, account=scenario.account)
+    return True
+
+
+def _write_refusal(tx: Tx, account: str, it: Refused) -> int:
     seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=it.request.at_ms, account=account)
     messages.insert_refusal(tx, replace(it.request, seq=seq, account=account), it.headers)
+    return seq
 
 
-def _write_texted(tx: Tx, account: str, it: Texted) -> None:
+def _write_texted(tx: Tx, account: str, it: Texted) -> int:
     is_mt = it.message.direction is Direction.MT
     news = News.MESSAGE_SUBMITTED if is_mt else News.MESSAGE_ORIGINATED
     seq = journal.announce(tx, news, at_ms=it.message.at_ms, account=account, msisdn=it.message.msisdn)
     numbers: dict[int | None, int] = {}  # of the webhook deliveries: the file's -> ours
     for owed in it.owed:
-        old = owed.delivery
-        if not numbers:  # the first one has the number of its message
-            numbers[old.seq] = seq
-        else:
-            numbers[old.seq] = journal.record(
-                tx, News.DELIVERY_REDELIVERED, at_ms=old.created_ms, account=account, msisdn=old.msisdn
-            )
-        _write_delivery(
-            tx,
-            replace(
-                old,
-                seq=numbers[old.seq],
-                account=account,
-                message_seq=seq,
-                redelivery_of=numbers.get(old.redelivery_of),
-            ),
-        )
-        for attempt in owed.attempts:
-            assert attempt.outcome is not None
-            outbox.begin_attempt(tx, replace(attempt, delivery_seq=numbers[old.seq]))
-            outbox.end_attempt(tx, numbers[old.seq], attempt.number, attempt.outcome, attempt.warnings)
+        _write_owed(tx, account, seq, owed, numbers, is_first=not numbers)
     message = replace(it.message, seq=seq, account=account, delivery_seq=numbers.get(it.message.delivery_seq))
     _write_message(tx, message, it.submission if is_mt else None)
+    return seq
+
+
+def _write_owed(
+    tx: Tx, account: str, message_seq: int, owed: Owed, numbers: dict[int | None, int], *, is_first: bool
+) -> None:
+    """Write a webhook delivery of a message down, and note its number; the first one has that of its message."""
+    old = owed.delivery
+    numbers[old.seq] = (
+        message_seq
+        if is_first
+        else journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=old.created_ms, account=account, msisdn=old.msisdn)
+    )
+    delivery = replace(
+        old,
+        seq=numbers[old.seq],
+        account=account,
+        message_seq=message_seq,
+        redelivery_of=numbers.get(old.redelivery_of),
+    )
+    outbox.insert(tx, delivery)
+    _set_state(tx, delivery.seq, delivery)
+    for attempt in owed.attempts:
+        _write_attempt(tx, replace(attempt, delivery_seq=delivery.seq))
+
+
+def _write_attempt(tx: Tx, attempt: Attempt) -> None:
+    assert attempt.outcome is not None
+    outbox.begin_attempt(tx, attempt)
+    outbox.end_attempt(tx, attempt.delivery_seq, attempt.number, attempt.outcome, attempt.warnings)
+
+
+def _set_state(tx: Tx, seq: int, delivery: WebhookDelivery) -> None:
+    outbox.update(
+        tx,
+        seq,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        retries_used=delivery.retries_used,
+        first_failed_ms=delivery.first_failed_ms,
+        next_attempt_ms=None,
+    )
+
+
+# What is there, and not all of it ------------------------------------------------------------------------------------
+
+
+def _complete(tx: Tx, account: str, seq: int, it: Texted) -> Mapping[str, int]:
+    """Add to a message that is there what a file knows beyond it; how much that was."""
+    if not it.owed:
+        return {}
+    there = outbox.of_message(tx, seq)
+    alike: defaultdict[object, list[WebhookDelivery]] = defaultdict(list)
+    for each in there:
+        alike[_delivery_identity(each)].append(each)
+    counts: Counter[str] = Counter()
+    numbers: dict[int | None, int] = {}
+    latest = None
+    for owed in it.owed:
+        if same := alike[_delivery_identity(owed.delivery)]:
+            found = same.pop(0)
+            numbers[owed.delivery.seq] = found.seq
+            counts["attempts"] += _complete_delivery(tx, found, owed)
+        else:
+            _write_owed(tx, account, seq, owed, numbers, is_first=not there and not numbers)
+            counts.update(webhook_deliveries=1, attempts=len(owed.attempts))
+            if owed.delivery.seq == it.message.delivery_seq:
+                latest = numbers[owed.delivery.seq]
+    if latest is not None:
+        messages.set_delivery(tx, seq, latest)
+    return counts
+
+
+def _delivery_identity(it: WebhookDelivery) -> object:
+    return it.created_ms, it.edited, it.body
+
+
+def _complete_delivery(tx: Tx, there: WebhookDelivery, owed: Owed) -> int:
+    """Add the attempts that an imported webhook delivery lacks, and how it ended then; how many these were.
+
+    One of the account's own stays as it is: no file knows more about it, and it may still be owed.
+    """
+    if not there.url.startswith(NO_PLACE) or there.state.open or outbox.is_under_way(tx, there.seq):
+        return 0
+    made = outbox.attempts(tx, there.seq)
+    alike: defaultdict[object, list[Attempt]] = defaultdict(list)
+    for each in made:
+        alike[_attempt_identity(each)].append(each)
+    added = ended = 0
+    for each in owed.attempts:
+        if same := alike[_attempt_identity(each)]:
+            ended += _end(tx, same.pop(0), each)
+        else:
+            added += 1
+            _write_attempt(tx, replace(each, delivery_seq=there.seq, number=len(made) + added))
+    if added or ended:
+        _set_state(tx, there.seq, replace(owed.delivery, attempts=len(made) + added))
+        journal.record(
+            tx,
+            News.ATTEMPT_MADE,
+            at_ms=owed.attempts[-1].started_ms,
+            account=there.account,
+            subject=there.seq,
+            msisdn=there.msisdn,
+        )
+    return added + ended
+
+
+def _attempt_identity(it: Attempt) -> object:
+    return it.started_ms, it.trigger
+
+
+def _end(tx: Tx, there: Attempt, known: Attempt) -> bool:
+    """Write down how an attempt ended that was under way when it was exported; False if nobody knows better."""
+    assert there.outcome is not None
+    assert known.outcome is not None
+    if there.outcome.error != UNDER_WAY or known.outcome.error == UNDER_WAY:
+        return False
+    outbox.end_attempt(tx, there.delivery_seq, there.number, known.outcome, known.warnings)
+    return True
+
+
+# Messages ------------------------------------------------------------------------------------------------------------
 
 
 def _write_message(tx: Tx, message: Message, submission: messages.Submission | None) -> None:
@@ -327,16 +530,3 @@ def _write_message(tx: Tx, message: Message, submission: messages.Submission | N
         messages.touch_mo(
             tx, account=message.account, msisdn=message.msisdn, shortcode=message.shortcode, seq=message.seq
         )
-
-
-def _write_delivery(tx: Tx, delivery: WebhookDelivery) -> None:
-    outbox.insert(tx, delivery)
-    outbox.update(
-        tx,
-        delivery.seq,
-        state=delivery.state,
-        attempts=delivery.attempts,
-        retries_used=delivery.retries_used,
-        first_failed_ms=delivery.first_failed_ms,
-        next_attempt_ms=None,
-    )

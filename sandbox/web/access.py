@@ -59,12 +59,15 @@ async def respond(send: Send, status: int, body: bytes, headers: Headers = (JSON
     await send({"type": "http.response.body", "body": body})
 
 
-def problem_json(status: int, title: str, detail: str, errors: Sequence[dict[str, object]] = ()) -> bytes:
-    """An error of our own surfaces, as RFC 9457 problem details; `errors` lists every field at once."""
+def problem_json(
+    status: int, title: str, detail: str, errors: Sequence[dict[str, object]] = (), **more: object
+) -> bytes:
+    """An error of our own surfaces, as RFC 9457 problem details; `errors` lists every field at once, and `more` are
+    members that one kind of call has."""
     body: dict[str, object] = {"title": title, "status": status, "detail": detail}
     if errors:
         body["errors"] = list(errors)
-    return to_json(body)
+    return to_json(body | more)
 
 
 class Disconnected(Exception):

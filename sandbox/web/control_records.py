@@ -10,21 +10,22 @@ from functools import partial
 
 from starlette.responses import Response, StreamingResponse
 
+from sandbox.errors import StorageError
 from sandbox.model import Attempt, Message
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
-from sandbox.web import bench_shapes as shapes
+from sandbox.web import bench_shapes, shapes
 from sandbox.web.control_handsets import MSISDN
 from sandbox.web.fields import Choice, Short, optional, usually
-from sandbox.web.operations import V1, Call, Complained, Content, answer, operation
-from sandbox.web.schema import mapping, page, text, thing, whole
+from sandbox.web.operations import V1, Call, Complained, Content, Unfinished, answer, operation
+from sandbox.web.schema import mapping, page, text
 
 
 @operation(
     "GET",
     f"{V1}/findings",
     group="Messages",
-    answers={200: page("findings", shapes.FINDING, last="always null: they come all at once")},
+    answers={200: page("findings", bench_shapes.FINDING, last="always null: they come all at once")},
 )
 async def list_findings(call: Call) -> Response:
     """What is suspicious about the application, from the record of the newest 2,000 messages.
@@ -36,7 +37,7 @@ async def list_findings(call: Call) -> Response:
 
     name, deadline_ms = call.account.name, round(call.house.settings.webhook_deadline_s * 1000)
     found = await call.house.database.read(lambda db: stored_findings.findings(db, name, deadline_ms=deadline_ms))
-    return answer({"findings": [shapes.finding(each) for each in found], "next": None})
+    return answer({"findings": [bench_shapes.finding(each) for each in found], "next": None})
 
 
 AS = usually("as", Choice(("text", "scenario", "pytest")), "text", "For people, to be played again, or as a test.")
@@ -139,16 +140,6 @@ async def export(call: Call) -> Response:
     )
 
 
-_IMPORTED = thing(
-    "Imported",
-    "How much of each was taken in.",
-    {
-        name: whole(example=0, minimum=0)
-        for name in ("handsets", "scenarios", "messages", "refusals", "webhook_deliveries", "attempts")
-    },
-)
-
-
 @operation(
     "POST",
     f"{V1}/import",
@@ -158,13 +149,18 @@ _IMPORTED = thing(
         schema={"description": "JSON Lines, as an export answers them; sent as JSON, like all that changes something."},
         example=_FILE,
     ),
-    answers={201: _IMPORTED},
+    answers={201: shapes.IMPORTED},
+    errors={
+        409: "The account was reset meanwhile, or removed and added again: what was in went with it.",
+        503: "The database cannot be used: `imported` says how far it came, and the same file sent again goes on.",
+    },
 )
 async def import_(call: Call) -> Response:
-    """Take in what an export answered, under an account that is there: all of it, or with a complaint nothing.
+    """Take in what an export answered and the account has not yet; of a file with a complaint, nothing.
 
-    Numbers are given anew. Nothing is posted because of it: webhooks that were still owed are cancelled. What is wrong
-    is told with the number of its `line`. A file beyond 1 MiB needs the setting `max_control_body`.
+    What is there already is told by what it says, counted, and left alone, so that a file may be sent again, and files
+    may overlap. Numbers are given anew. Nothing is posted because of it: webhooks that were still owed are cancelled.
+    What is wrong is told with the number of its `line`. A file beyond 1 MiB needs the setting `max_control_body`.
     """
     from sandbox.store import transfer
 
@@ -173,8 +169,14 @@ async def import_(call: Call) -> Response:
     found = await asyncio.to_thread(transfer.read, call.raw.split(b"\n"), limits)
     if not isinstance(found, transfer.Import):
         raise Complained(*({"field": "body", "message": each.message, "line": each.line} for each in found))
-    await call.house.control.take_in(call.account.name, found)
-    return answer(found.counts, 201)
+    progress = found.start
+    try:
+        async for each in call.house.control.take_in(call.account.name, found):
+            progress = each
+    except StorageError as error:
+        remedy = "Then send the same file again: it goes on from where it stopped."
+        raise Unfinished(error, remedy, imported=shapes.imported(progress)) from error
+    return answer(shapes.imported(progress), 201)
 
 
 OPERATIONS = (list_findings, get_transcript, export, import_)

@@ -59,7 +59,7 @@ _ERRORS = {
     414: "The target is longer than 8 KiB.",
     415: "The content type is not `application/json`.",
     431: "The headers are larger than 16 KiB.",
-    503: "A limit is reached, or the database cannot be used; nothing was changed.",
+    503: "A limit is reached, or the database cannot be used: it was not done, or not to its end.",
 }
 _HEADERS: Mapping[int, tuple[str, Schema]] = {
     401: ("WWW-Authenticate", schema.text("Always `Bearer`.", "Bearer")),

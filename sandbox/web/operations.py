@@ -19,7 +19,7 @@ from starlette.routing import Route
 from sandbox.contract.payloads import to_json
 from sandbox.contract.problems import quote
 from sandbox.contract.requests import decode_json
-from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
+from sandbox.errors import Busy, Conflict, Invalid, NotFound, SandboxError, StorageError
 from sandbox.model import Account
 from sandbox.web.access import Disconnected, problem_json, read_body
 from sandbox.web.fields import Argument, Fields, Given, Identifier
@@ -237,6 +237,16 @@ class Complained(Invalid):
         super().__init__(*((str(each["field"]), str(each["message"])) for each in errors))
 
 
+class Unfinished(SandboxError):
+    """A call that was stopped in the middle by `error`; `members` of its answer say how far it came, `remedy` what to
+    do about it."""
+
+    def __init__(self, error: StorageError, remedy: str, **members: object) -> None:
+        self.error = error
+        self.members = members
+        super().__init__(f"{error} {remedy}")
+
+
 def answer(value: object, status: int = 200) -> Response:
     return Response(to_json(value), status, media_type="application/json")
 
@@ -252,6 +262,7 @@ def error_answer(error: Exception) -> Response:
     status, title, headers = 500, "The sandbox failed", dict[str, str]()
     errors: Sequence[Mapping[str, object]] = ()
     detail = "This is a fault of the sandbox, not of the call; its log says more."
+    more: Mapping[str, object] = {}
     match error:
         case HTTPException():
             status, title, detail = error.status_code, error.detail, error.detail
@@ -265,7 +276,8 @@ def error_answer(error: Exception) -> Response:
             status, title, detail = 404, "Not found", str(error)
         case Conflict():
             status, title, detail = 409, "Not in this state", str(error)
-        case Busy() | StorageError():
+        case Busy() | StorageError() | Unfinished():
             status, title, detail, headers = 503, "Try again later", str(error), {"Retry-After": "5"}
-    body = problem_json(status, title, detail, [dict(each) for each in errors])
+            more = error.members if isinstance(error, Unfinished) else {}
+    body = problem_json(status, title, detail, [dict(each) for each in errors], **more)
     return Response(body, status, headers, media_type="application/problem+json")

@@ -6,11 +6,12 @@ The schema of an object stands below the function that makes it; tests hold real
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandbox.clock import Clock, to_iso
 from sandbox.config import RETRY_PRESETS, mask, mask_url
 from sandbox.model import (
+    EXPORTED,
     Account,
     Attempt,
     CallbackAuth,
@@ -46,6 +47,9 @@ from sandbox.web.schema import (
     thing,
     whole,
 )
+
+if TYPE_CHECKING:  # which a start can do without
+    from sandbox.store.transfer import Progress
 
 Shape = dict[str, Any]
 
@@ -423,6 +427,30 @@ MOVED_CLOCK = thing(
 
 
 # What is not made of the model: errors, and the answer of the probes.
+
+
+def imported(it: "Progress") -> Shape:
+    return {
+        **{name: it.written[name] for name in EXPORTED},
+        "already_there": {name: it.already_there[name] for name in EXPORTED},
+        "left": {name: it.left[name] for name in EXPORTED},
+        "lines": it.lines,
+        "of_lines": it.of_lines,
+    }
+
+
+_COUNTS = record({name: whole(example=0, minimum=0) for name in EXPORTED})
+IMPORTED = thing(
+    "Imported",
+    "How far an import came: how much of each was written, was there already, and is left.",
+    {
+        **{name: whole("How many were written.", 0, minimum=0) for name in EXPORTED},
+        "already_there": {**_COUNTS, "description": "How many the account had before; they were left alone."},
+        "left": {**_COUNTS, "description": "How many come after the line where it stopped; 0 when it is done."},
+        "lines": whole("The file is in up to this line, counted from 1.", 3, minimum=0),
+        "of_lines": whole("How many lines the file has, without blank ones at its end.", 3, minimum=0),
+    },
+)
 PROBLEM = thing(
     "Problem",
     "RFC 9457 problem details.",
@@ -442,8 +470,9 @@ PROBLEM = thing(
             ),
             "Every argument that was wrong.",
         ),
+        "imported": IMPORTED,
     },
-    optional=("errors",),
+    optional=("errors", "imported"),
 )
 FAILURE = thing(
     "Failure",

@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 
+from sandbox.client import SandboxClient
 from sandbox.commands import transfer
+from sandbox.errors import Unreachable
 from tests.commands.shell import NUMBER, Shell
 from tests.conftest import Bench, Receiver
+
+MO: dict[str, Any] = {
+    "type": "message", "direction": "mo", "from": NUMBER, "to": "48974", "text": "Yesterday",
+    "session_id": "s", "sent_date": "2024-01-02T23:50:37.000000Z", "at": "2024-01-02T23:50:37.123000Z", "telco": "mtn",
+    "state": "unrouted",
+}  # fmt: skip
 
 terminals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 
@@ -62,6 +70,66 @@ def test_what_was_exported_is_imported_as_it_was(full: Shell, copy: Shell) -> No
     assert without_numbers(copy.good("export")) == without_numbers(exported)
 
 
+def test_a_file_that_was_imported_already_is_counted_as_there(
+    full: Shell, copy: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = full.good("export")
+    for shell in (full, copy):  # the account itself has all of it, too
+        shell("import", "-", stdin=exported)
+        before = shell.good("export")
+        assert shell("import", "-", stdin=exported).stdout == (
+            "imported handsets: 0, scenarios: 0, messages: 0, refusals: 0, webhook deliveries: 0, attempts: 0\n"
+            "already there handsets: 1, scenarios: 0, messages: 2, refusals: 1, webhook deliveries: 2, attempts: 3\n"
+        )
+        assert shell.good("export") == before
+
+
+def test_messages_that_are_alike_are_all_taken_in_though_in_parts_of_their_own(
+    copy: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "PART", 1)
+    lines = [{"type": "export", "version": 1}, *({**MO, "id": f"m{number}"} for number in range(1, 4))]
+    (tmp_path / "alike.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    for written, there in ((3, 0), (0, 3)):
+        answered = copy.json("import", "alike.jsonl")
+        assert (answered["messages"], answered["already_there"]["messages"]) == (written, there)
+        assert (answered["lines"], answered["of_lines"]) == (4, 4)
+    assert copy.good("messages").count("Yesterday") == 3
+
+
+@pytest.mark.parametrize("happens", ["account removed", "sandbox gone"])
+def test_an_import_that_is_stopped_between_two_parts_says_how_far_it_came(
+    copy: Shell, full: Shell, monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    monkeypatch.setattr(transfer, "PART", 1)
+    taken = SandboxClient.import_
+    sent = []
+
+    def import_(client: SandboxClient, part: bytes) -> Any:
+        sent.append(part)
+        if len(sent) == 4 and happens == "account removed":
+            full.good("accounts", "remove", copy.bench.account)
+        elif len(sent) == 4:
+            raise Unreachable("No sandbox answers.")
+        return taken(client, part)
+
+    exported = full.good("export")
+    monkeypatch.setattr(SandboxClient, "import_", import_)
+    done = copy("import", "-", "--json", stdin=exported)
+    answered = json.loads(done.stdout)
+    if happens == "sandbox gone":
+        assert done.exit_code == 3
+        assert (answered["lines"], answered["of_lines"], answered["messages"]) == (4, 11, 1)
+        assert answered["left"]["messages"] == 1
+        assert "- is in at least up to line 4 of 11: imported handsets: 1, " in done.stderr
+        assert "Import it again" in done.stderr
+        return
+    assert done.exit_code == 1
+    assert (answered["lines"], answered["messages"], answered["left"]["messages"]) == (0, 0, 2)
+    assert "Nothing of - is in." in done.stderr
+    full.good("accounts", "add", copy.bench.account, "--token", copy.bench.token)  # which the fixture removes
+
+
 def test_a_large_file_is_taken_in_part_by_part(
     full: Shell, copy: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +166,7 @@ def test_what_the_sandbox_itself_refuses_is_told_with_the_files_own_lines(
     monkeypatch.setattr(transfer, "PART", 1)
     parted = strict("import", "-", stdin=exported)
     assert "  line 4: text" in parted.stderr
-    assert "before line 4 was taken in" in parted.stderr
+    assert "- is in up to line 3 of 11: imported handsets: 1, " in parted.stderr
 
 
 def test_a_part_that_is_too_large_is_refused_with_the_limit(full: Shell, start_sandbox: Callable[..., Bench]) -> None:

@@ -132,16 +132,45 @@ def test_what_was_exported_is_imported_as_it_was(routed: "Bench", receiver: "Rec
     routed.post("/reset", status=200)
     answered = imported(routed, text)
     assert answered.status_code == 201, answered.text
+    counts = {"handsets": 1, "scenarios": 0, "messages": 2, "refusals": 1, "webhook_deliveries": 1, "attempts": 1}
+    nothing = dict.fromkeys(counts, 0)
+    lines = len(text.splitlines())
     assert answered.json() == {
-        "handsets": 1,
-        "scenarios": 0,
-        "messages": 2,
-        "refusals": 1,
-        "webhook_deliveries": 1,
-        "attempts": 1,
-    }
+        **counts, "already_there": nothing, "left": nothing, "lines": lines, "of_lines": lines
+    }  # fmt: skip
     assert record(routed) == before
     assert [each["verdict"] for each in routed.get("/requests")["requests"]] == ["refused", "accepted"]
+
+
+def test_a_file_of_what_the_account_has_itself_is_recognised_as_a_whole(routed: "Bench", receiver: "Receiver") -> None:
+    receiver.answer_with(200, b"\xff\x00 no text")
+    routed.sent(message="₦500 \u202e", extra={"deep": [1, None]}, ref_id="r")
+    routed.sent(to="+2348030000001")
+    routed.submit(to="0802")
+    routed.sandbox.raw(
+        b"POST /ng/v1/sendsms HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nX-Raw: \xff\r\n"
+        b"Content-Length: 3\r\n\r\n\xff\x00{" % routed.token.encode(),
+        method="POST",
+    )
+    routed.sandbox.plain("POST", "/ng/%00", "Host: localhost", f"Authorization: Bearer {routed.token}")
+    owed = routed.post(f"/handsets/{NUMBER}/reply", {"text": "yesterday"})["webhook_delivery"]
+    for body in ({}, {}, {"body": "no JSON \u202e"}):
+        routed.post(f"/webhook-deliveries/{owed['id']}/redeliver", body)
+    receiver.answer_next(503)
+    routed.post(f"/handsets/{NUMBER}/reply", {"text": "or before"})  # which is still owed
+    routed.call("PATCH", "/handsets/2348030000001", {"label": "Ada"})
+    source = "scenario: mine\nrules:\n  - when: {text: hello}\n    reply: {text: hi}\n"
+    assert routed.call("PUT", "/scenarios/mine", {"source": source}).status_code == 201
+    text, seq = exported(routed), routed.get("/messages/wait", timeout=0)["seq"]
+    answered = imported(routed, text)
+    assert answered.status_code == 201, answered.text
+    counts = answered.json()
+    assert counts["already_there"] == {
+        "handsets": 1, "scenarios": 1, "messages": 4, "refusals": 3, "webhook_deliveries": 5, "attempts": 5
+    }  # fmt: skip
+    assert [counts[name] for name in counts["already_there"]] == [0] * 6
+    assert exported(routed) == text
+    assert routed.get("/messages/wait", timeout=0)["seq"] == seq  # nothing happened
 
 
 def test_an_export_has_every_page_and_hides_what_is_secret(bench: "Bench") -> None:
