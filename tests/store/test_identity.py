@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox.errors import Conflict, NotFound
 from sandbox.events import News
-from sandbox.model import Account, DeliveryState
+from sandbox.model import Account, Attempt, DeliveryState, Outcome, OutcomeKind, Trigger
 from sandbox.store import accounts, identity, imports, journal, messages, outbox, retention, transfer
 from sandbox.store.database import Tx
 from sandbox.store.lines import wire
@@ -37,6 +37,7 @@ from tests.store.test_transfer import (
 from tests.store.test_transfer import tx as tx  # the fixture
 
 EVERYTHING = [SCENARIO, *ALL]
+SECOND: dict[str, Any] = {**ATTEMPT, "number": 2, "started_at": "2024-01-02T23:51:07.123000Z"}
 
 
 def texts(tx: Tx, account: str = "default") -> list[str]:
@@ -138,6 +139,8 @@ def test_two_that_are_alike_in_a_file_are_two(tx: Tx, line: dict[str, Any], monk
 def test_a_line_may_say_which_of_those_that_are_alike_it_is(tx: Tx) -> None:
     for occurrence, written in ((1, 1), (2, 1), (2, 0), (1, 0), (3, 1)):
         assert import_into(tx, file_of({**MT, "occurrence": occurrence})).written.total() == written
+    first = {**REFUSAL, "occurrence": 1}
+    assert import_into(tx, file_of(first, {**first, "id": "r10"})).written.total() == 1
 
 
 OTHERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -201,7 +204,7 @@ def test_webhook_deliveries_and_attempts_that_are_wanting_are_added(tx: Tx) -> N
         {**MO, "webhook_delivery_id": "w9"},
         {**DELIVERY, "retries_used": 1},
         {**ATTEMPT, "status_code": 500},
-        {**ATTEMPT, "number": 2, "started_at": "2024-01-02T23:51:07.123000Z"},
+        SECOND,
         {**DELIVERY, **again},
         {**ATTEMPT, "webhook_delivery_id": "w9"},
     )
@@ -234,13 +237,34 @@ def test_an_older_file_takes_nothing_away(tx: Tx) -> None:
     assert exported(tx) == before
 
 
-def test_a_webhook_delivery_of_the_accounts_own_stays_as_it_is(tx: Tx) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE webhook_deliveries SET url = 'http://127.0.0.1:9/sms'",  # the account's own
+        "UPDATE webhook_deliveries SET state = 'in_flight'",  # attempted by hand
+        "UPDATE attempts SET outcome = NULL WHERE number = 1",  # cancelled while it is attempted
+    ],
+)
+def test_a_webhook_delivery_that_is_the_accounts_own_or_under_way_stays_as_it_is(tx: Tx, change: str) -> None:
     import_into(tx, file_of(MO, DELIVERY, ATTEMPT))
-    tx.execute("UPDATE webhook_deliveries SET url = 'http://127.0.0.1:9/sms', state = 'retrying'")
+    tx.execute(change)
     before = exported(tx)
-    more = {**ATTEMPT, "number": 2, "started_at": "2024-01-02T23:51:07.123000Z"}
-    assert not import_into(tx, file_of(MO, DELIVERY, ATTEMPT, more)).written
+    assert not import_into(tx, file_of(MO, DELIVERY, ATTEMPT, SECOND)).written
     assert exported(tx) == before
+
+
+def test_attempts_that_are_added_come_after_those_that_were_made_here(tx: Tx) -> None:
+    import_into(tx, file_of(MO, DELIVERY, ATTEMPT))
+    [delivery] = outbox.page(tx, account="default")
+    here = Attempt(delivery_seq=delivery.seq, number=2, trigger=Trigger.MANUAL, started_ms=NOW_MS, offset_ms=0)
+    outbox.begin_attempt(tx, here)
+    outbox.end_attempt(tx, delivery.seq, 2, Outcome(kind=OutcomeKind.FORBIDDEN, duration_ms=0), ())
+    more = file_of(MO, DELIVERY, ATTEMPT, SECOND)
+    assert import_into(tx, more).written == {"attempts": 1}
+    assert [each.trigger for each in outbox.attempts(tx, delivery.seq)] == ["scheduled", "manual", "scheduled"]
+    [delivery] = outbox.page(tx, account="default")
+    assert delivery.attempts == 3
+    assert not import_into(tx, more).written
 
 
 def test_a_reply_that_was_unrouted_gets_the_webhook_delivery_that_a_file_knows(tx: Tx) -> None:
