@@ -4,6 +4,7 @@ Accounts, handsets' texts with a wait for the application's answer, attempts by 
 called alike by the control API and the pages; reading needs no verb and goes straight to the store.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
