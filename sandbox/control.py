@@ -291,12 +291,12 @@ class Control:
     # Time
 
     async def freeze(self) -> None:
-        self._clock.freeze()
-        await self._clock_changed()
+        """Let the clock stand still. Raises StorageError; then it goes on."""
+        await self._clock_changed(self._clock.freeze)
 
     async def resume(self) -> None:
-        self._clock.resume()
-        await self._clock_changed()
+        """Let the clock run on from where it stands. Raises StorageError; then it stands still."""
+        await self._clock_changed(self._clock.resume)
 
     async def to_system(self) -> None:
         """Let the clock run and show the system's time again. What is planned keeps its distance, so that nothing comes
@@ -319,10 +319,15 @@ class Control:
         await self._clock_changed()
         return moments
 
-    async def _clock_changed(self) -> None:
+    async def _clock_changed(self, change: Callable[[], None] | None = None) -> None:
+        """Tell that the clock has changed, or `change` it once that is written."""
+        await self._database.write(partial(self._tell_clock, change))
         self._scheduler.wake()
-        at_ms = self._clock.now_ms()
-        await self._database.write(lambda tx: journal.record(tx, News.CLOCK_CHANGED, at_ms=at_ms, account=None))
+
+    def _tell_clock(self, change: Callable[[], None] | None, tx: Tx) -> None:
+        journal.record(tx, News.CLOCK_CHANGED, at_ms=self._clock.now_ms(), account=None)
+        if change is not None:
+            tx.then.append(change)
 
 
 def _concerns(account: str, msisdn: str, entry: Entry) -> bool:

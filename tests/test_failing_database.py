@@ -368,6 +368,18 @@ def test_a_start_at_which_a_call_of_sqlite_fails_ends_with_what_to_do_or_goes_on
         assert {each["state"] for each in found} == {"delivered"}
 
 
+def test_a_clock_that_cannot_be_frozen_goes_on_and_one_that_cannot_be_resumed_stands_still(
+    bench: Bench, trouble: Trouble
+) -> None:
+    for action, before, after in (("resume", True, False), ("freeze", False, True)):
+        trouble.arm("full", 1, lasting=True, only="sandbox-writer")
+        assert bench.call("PUT", "/clock", {"action": action}).status_code == 503
+        assert bench.get("/clock")["frozen"] is before
+        trouble.lift()
+        assert bench.call("PUT", "/clock", {"action": action}).status_code == 200
+        assert bench.get("/clock")["frozen"] is after
+
+
 def test_a_reset_that_fails_leaves_the_clock_where_it_was(bench: Bench, trouble: Trouble) -> None:
     assert bench.call("PUT", "/clock", {"action": "advance", "seconds": 3600}).status_code == 200
     before = bench.get("/clock")["now"]
