@@ -16,11 +16,11 @@ from pathlib import Path
 
 from side_by_side import BODY, HEADERS, Run, load, median, processors, sandbox, spread
 
-from sandbox.contract.requests import SendSms, parse
-from sandbox.contract.text import measure
-from sandbox.events import News
+from sandbox.model import News
 from sandbox.store import journal, messages
 from sandbox.store.database import Database, Tx
+from sandbox.wire.requests import SendSms, parse
+from sandbox.wire.text import measure
 
 PATH = "/ng/v1/sendsms"
 BATCH = 5_000

@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--floor", help=argparse.SUPPRESS)  # the receiver's URL
     options = parser.parse_args()
     if options.floor:
-        from sandbox.hosting import loop_factory
+        from sandbox.http.server import loop_factory
 
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             print(runner.run(bare_loop(options.floor, options.messages)))

@@ -20,8 +20,8 @@ from urllib.request import urlopen
 
 from sandbox import server
 from sandbox.client import SandboxClient
-from sandbox.config import Settings
-from sandbox.link import Refused
+from sandbox.settings import Settings
+from sandbox.testkit.transport import Refused
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -1,7 +1,7 @@
 """Python clients of the control API and of the gateway: a blocking one, on the standard library alone, and its twin.
 
-Every call is described once, as a value; link.py says how it travels. Imports nothing of the server, so that a command
-line or a test of another project can use it without loading one.
+Every call is described once, as a value; see testkit/transport.py for how it travels. Imports nothing of the server, so
+that a command line or a test of another project can use it without loading one.
 """
 
 import json
@@ -12,9 +12,19 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from sandbox.errors import Unreachable
-from sandbox.link import TIMEOUT_S, Awaiting, Blocking, Call, Link, Plan, Transport, operation, verb
-from sandbox.link import Json as Json
-from sandbox.link import Refused as Refused
+from sandbox.testkit.transport import (
+    TIMEOUT_S,
+    Awaiting,
+    Blocking,
+    Call,
+    Link,
+    Plan,
+    Transport,
+    operation,
+    verb,
+)
+from sandbox.testkit.transport import Json as Json
+from sandbox.testkit.transport import Refused as Refused
 
 GRACE_S = 10.0  # more than the sandbox was asked to wait
 ADVANCE_S = 600.0  # to play all that comes due, with ten seconds for each webhook that hangs

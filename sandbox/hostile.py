@@ -18,10 +18,10 @@ from functools import lru_cache
 from types import TracebackType
 from typing import TypeVar, assert_never
 
-from sandbox import greenlets
 from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
-from sandbox.misbehaviour import BEHAVIOURS, OK, Connection, Door, Request, Variant, answers
+from sandbox.system import greenlets
+from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Connection, Door, Request, Variant, answers
 
 T = TypeVar("T")
 

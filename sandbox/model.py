@@ -9,7 +9,7 @@ identifier is that number behind a letter: `m12` a message, `r12` the request it
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 Msisdn = NewType("Msisdn", str)
 """A handset's number: 7 to 15 digits, international, without `+`."""
@@ -351,3 +351,41 @@ class RunState(StrEnum):
     FINISHED = "finished"  # every step was done
     FAILED = "failed"  # a step's time passed, or what must not come came
     STOPPED = "stopped"  # someone, or a reset, asked for it
+
+
+# Events: the journal numbers them, the bus spreads them. No listener of these changes state. --------------------------
+
+
+class News(StrEnum):
+    MESSAGE_SUBMITTED = "message_submitted"  # subject: the MT message, and the request it came in
+    MESSAGE_REFUSED = "message_refused"  # subject: the refused request
+    MESSAGE_ARRIVED = "message_arrived"  # subject: an MT message that had waited for its handset
+    MESSAGE_ORIGINATED = "message_originated"  # subject: the MO message, and its first webhook delivery
+    ATTEMPT_BEGUN = "attempt_begun"  # subject: the webhook delivery
+    ATTEMPT_MADE = "attempt_made"  # subject: the webhook delivery, whose state may have changed
+    DELIVERY_REDELIVERED = "delivery_redelivered"  # subject: the new webhook delivery
+    DELIVERY_CANCELLED = "delivery_cancelled"  # subject: the webhook delivery
+    HANDSET_CHANGED = "handset_changed"
+    CONVERSATION_READ = "conversation_read"
+    FAULT_CHANGED = "fault_changed"  # subject: the fault, that was added, used up or removed
+    SCENARIO_CHANGED = "scenario_changed"  # one of the account's own was written or removed
+    RUN_STARTED = "run_started"  # subject: the scenario's run
+    RUN_MOVED = "run_moved"  # subject: the run, whose cursor or state changed
+    RUN_MISSED = "run_missed"  # subject: the run, that a message did not fit
+    RUN_PAUSED = "run_paused"  # subject: the run, that answers this handset no more: an application answers itself
+    RUN_ENDED = "run_ended"  # subject: the run
+    ACCOUNT_CHANGED = "account_changed"
+    ACCOUNT_REMOVED = "account_removed"
+    CLOCK_CHANGED = "clock_changed"
+    RESET = "reset"
+
+
+class Entry(NamedTuple):
+    """One line of the journal. Its `seq` is the number of whatever it announced."""
+
+    seq: int
+    at_ms: int
+    kind: News
+    account: str | None
+    subject: int
+    msisdn: str | None

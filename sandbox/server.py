@@ -13,40 +13,38 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 
-from sandbox import hosting
-from sandbox.bus import Bus
+from sandbox.asgi.app import build
 from sandbox.clock import Clock
-from sandbox.config import Settings, url_of
-from sandbox.control import Control
-from sandbox.edge import Edge
+from sandbox.core import dispatcher
+from sandbox.core.bus import Bus
+from sandbox.core.control import Control
+from sandbox.core.dispatcher import Dispatcher
+from sandbox.core.gateway import Gateway
+from sandbox.core.network import Keeping, Network, trim_by_age
+from sandbox.core.scenario_runner import Stage
+from sandbox.core.scheduler import Scheduler
+from sandbox.core.services import House, Listeners
+from sandbox.core.waits import Watch
 from sandbox.errors import CannotListen, SandboxError, SettingsError
-from sandbox.events import Entry
-from sandbox.gateway import Gateway
-from sandbox.model import Account, TimerKind
-from sandbox.network import Keeping, Network, trim_by_age
-from sandbox.scheduler import Scheduler
-from sandbox.stage import Stage
+from sandbox.http import server as http_server
+from sandbox.http.access import MAX_HEADERS, MAX_TARGET, refusal
+from sandbox.http.limits import Edge
+from sandbox.model import Account, Entry, TimerKind
+from sandbox.settings import Settings, url_of
 from sandbox.store import accounts as stored_accounts
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, retention
 from sandbox.store.accounts import Directory
 from sandbox.store.database import Database, Due, Tx
 from sandbox.store.faults import Faults
-from sandbox.waiting import Watch
-from sandbox.web.access import MAX_HEADERS, MAX_TARGET, refusal
-from sandbox.web.app import build
-from sandbox.web.house import House
-from sandbox.web.live import Listeners
-from sandbox.webhooks import dispatcher
-from sandbox.webhooks.dispatcher import Dispatcher
 from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
 
 LATE = (  # what is otherwise imported when somebody first needs it, because a start can do without
     *("jinja2", "markupsafe", "regex", "yaml", "ssl", "importlib.metadata"),
-    *("sandbox.lint", "sandbox.scenario.record", "sandbox.scenario.script", "sandbox.store.findings"),
-    *("sandbox.store.transfer", "sandbox.web.api_page", "sandbox.webhooks.doctor"),
+    *("sandbox.rules.findings", "sandbox.scenario.record", "sandbox.scenario.script", "sandbox.store.findings"),
+    *("sandbox.transfer.rows", "sandbox.asgi.api_reference", "sandbox.webhooks.doctor"),
 )
 STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; then they are `interrupted`
 
@@ -73,7 +71,7 @@ def import_late() -> None:
 def listen(settings: Settings) -> tuple[socket.socket, Address]:
     """Bind the address of the settings. Raises CannotListen with the remedy."""
     try:
-        sock = hosting.listen(settings.host, settings.port)
+        sock = http_server.listen(settings.host, settings.port)
     except OSError as error:
         raise CannotListen(
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what listens there, or give "
@@ -237,13 +235,13 @@ async def serve(
     control_token: str | None,
     *,
     origin: Mapping[str, str] | None = None,
-    on_ready: Callable[[House, hosting.Server], None],
+    on_ready: Callable[[House, http_server.Server], None],
 ) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM, or until the server that `on_ready` gets is stopped."""
     _check_certificate(settings)
     async with open_house(settings, address, control_token, origin) as house:
-        server = hosting.Server(
-            build(house, hang_up=hosting.hang_up),
+        server = http_server.Server(
+            build(house, hang_up=http_server.hang_up),
             ready=partial(on_ready, house),
             end_streams=partial(_end_waits, house),
             lifespan=False,  # open_house is
@@ -274,11 +272,11 @@ def run(
             settings = replace(settings, accounts=(replace(first, client_url=demo_url), *others))
             origin = {**(origin or {}), "client_url": "flag --demo"}
 
-        def tell(house: House, _: hosting.Server) -> None:
+        def tell(house: House, _: http_server.Server) -> None:
             on_ready(house, address, demo_url)
 
         # A second Ctrl+C does not wait for what is under way, which is lost as little as in a crash.
-        with asyncio.Runner(loop_factory=hosting.loop_factory()) as runner, suppress(KeyboardInterrupt):
+        with asyncio.Runner(loop_factory=http_server.loop_factory()) as runner, suppress(KeyboardInterrupt):
             runner.run(serve(settings, sock, address, token, origin=origin, on_ready=tell))
 
 
@@ -293,7 +291,7 @@ def _demo(settings: Settings, address: Address) -> Iterator[str]:
     except CannotListen:  # the next port is a habit, not a need
         sock, _ = listen(replace(own, port=0))
     app = survey.build(base_url=address.url, token=settings.accounts[0].token)
-    with hosting.application(app, sock) as url:
+    with http_server.application(app, sock) as url:
         yield f"{url}/sms"
 
 
@@ -303,12 +301,12 @@ def in_thread(settings: Settings, origin: Mapping[str, str] | None = None) -> It
     sock, address = listen(settings)
     houses: list[House] = []
 
-    async def serving(started: hosting.Started) -> None:
-        def on_ready(house: House, server: hosting.Server) -> None:
+    async def serving(started: http_server.Started) -> None:
+        def on_ready(house: House, server: http_server.Server) -> None:
             houses.append(house)
             started(server)
 
         await serve(settings, sock, address, control_token_for(settings), origin=origin, on_ready=on_ready)
 
-    with closing(sock), hosting.in_thread(serving, "sandbox-server"):
+    with closing(sock), http_server.in_thread(serving, "sandbox-server"):
         yield address, houses[0]

@@ -5,7 +5,7 @@
         handset = ninebits.handset()
 
 Verbs are written once, for the blocking objects and for their async twins (client.py says how). Texts for failed tests
-are explain.py's, and fixtures pytest_plugin.py's.
+are failure_messages.py's, and fixtures pytest_plugin.py's.
 """
 
 import hashlib
@@ -18,23 +18,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack
 
-from sandbox import explain, owned
-from sandbox.answers import (
-    Attempt,
-    Difference,
-    Fault,
-    Finding,
-    Message,
-    Miss,
-    NearMiss,
-    Problem,
-    Request,
-    Waited,
-    read,
-)
 from sandbox.client import AsyncSandboxClient, SandboxClient
 from sandbox.errors import SandboxError
-from sandbox.expecting import (
+from sandbox.testkit import failure_messages, own_sandbox
+from sandbox.testkit.assertions import (
     CALLS,
     MOST,
     AccountFilters,
@@ -55,11 +42,38 @@ from sandbox.expecting import (
     transcripts,
     verified,
 )
-from sandbox.explain import Scene
-from sandbox.handset import AsyncHandset, AsyncWebhookDelivery, Handset, WebhookDelivery
-from sandbox.link import Link, Plan, Transport, reading, verb
-from sandbox.owned import Own
-from sandbox.playing import AsyncClock, AsyncFaults, AsyncRun, Clock, Faults, Run, ScenarioInvalid, known_scenario
+from sandbox.testkit.controls import (
+    AsyncClock,
+    AsyncFaults,
+    AsyncRun,
+    Clock,
+    Faults,
+    Run,
+    ScenarioInvalid,
+    known_scenario,
+)
+from sandbox.testkit.failure_messages import Scene
+from sandbox.testkit.handset import (
+    AsyncHandset,
+    AsyncWebhookDelivery,
+    Handset,
+    WebhookDelivery,
+)
+from sandbox.testkit.own_sandbox import Own
+from sandbox.testkit.transport import Link, Plan, Transport, reading, verb
+from sandbox.testkit.types import (
+    Attempt,
+    Difference,
+    Fault,
+    Finding,
+    Message,
+    Miss,
+    NearMiss,
+    Problem,
+    Request,
+    Waited,
+    read,
+)
 
 __all__ = [
     "AsyncClock",
@@ -148,10 +162,10 @@ class _Sandbox(OfDesk, Generic[D, R]):
 
         Returns its address, without the path. Port 0 takes any free one.
         """
-        from sandbox import hosting  # brings uvicorn along
+        from sandbox.http import server as http_server  # brings uvicorn along
 
-        sock = hosting.listen("127.0.0.1", port)
-        base = self._desk.hosted.enter_context(hosting.application(app, sock))
+        sock = http_server.listen("127.0.0.1", port)
+        base = self._desk.hosted.enter_context(http_server.application(app, sock))
         self._post_to(f"{base}/{path.removeprefix('/')}")
         return base
 
@@ -356,13 +370,13 @@ class _Sandbox(OfDesk, Generic[D, R]):
             answer = yield CALLS.list("findings")
         except SandboxError as error:
             return [("report", f"What happened could not be read: {error}")]
-        findings = explain.findings([read(Finding, each) for each in answer["findings"]])
+        findings = failure_messages.findings([read(Finding, each) for each in answer["findings"]])
         sections = [("findings", findings)]
         if not brief:
             sections = [
                 ("conversation", scene.transcript),
-                ("refused calls", explain.refusals(scene)),
-                ("near misses", explain.near_misses(self._desk.near_misses)),
+                ("refused calls", failure_messages.refusals(scene)),
+                ("near misses", failure_messages.near_misses(self._desk.near_misses)),
                 *sections,
             ]
         return [(title, text) for title, text in sections if text]
@@ -373,7 +387,7 @@ class _Sandbox(OfDesk, Generic[D, R]):
 
         refused = unseen((yield from own_requests(verdict="refused")))
         scene = Scene(url=self.url, called=True, refused=refused, unowned=unseen((yield from self._desk.unowned())))
-        told = explain.refusals(scene)
+        told = failure_messages.refusals(scene)
         return [told, "If that is meant, read ninebits.refused, or mark the test: allow_refused=True."] if told else []
 
     def _exhausted(self) -> Plan[list[str]]:
@@ -381,7 +395,7 @@ class _Sandbox(OfDesk, Generic[D, R]):
         if not answer["webhook_deliveries"]:
             return []
         conversations = yield from transcripts()
-        told = explain.failed(
+        told = failure_messages.failed(
             "A webhook was given up after its last retry.", Scene(url=self.url, called=True, transcript=conversations)
         )
         return [told, "If that is meant, mark the test: allow_failed_deliveries=True."]
@@ -534,12 +548,12 @@ def start(*, worker: int = 0, **settings: Any) -> Iterator[Server]:
     the server's; `worker` numbers processes that test the same application at once, so that their handsets differ.
     Raises SandboxError if it cannot be started.
     """
-    from sandbox.config import DEFAULT_ACCOUNT, Settings
+    from sandbox.settings import DEFAULT_ACCOUNT, Settings
 
     # An application that is configured with the documented token should not be served by an account of nobody's.
     nobody = replace(DEFAULT_ACCOUNT, token=secrets.token_hex(16))
     chosen = Settings(**{"port": 0, "db": ":memory:", "clock": "virtual", "accounts": (nobody,), **settings})
-    with owned.running(chosen) as (transport, own):
+    with own_sandbox.running(chosen) as (transport, own):
         try:
             yield Server(transport, names="test", first_number=worker * BLOCK + 1, own=own)
         finally:

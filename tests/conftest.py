@@ -20,8 +20,8 @@ import requests
 
 from sandbox import server
 from sandbox.clock import Clock
-from sandbox.config import Settings
-from sandbox.web.house import House
+from sandbox.core.services import House
+from sandbox.settings import Settings
 from tests.leftovers import Leftovers
 
 PATIENCE_S = 10.0  # how long a test waits for what should come at once

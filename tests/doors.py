@@ -45,11 +45,11 @@ def _rules(door: str, file: str, tests: str, *rows: tuple[str, str, str, str]) -
     ]
 
 
-ACCESS = "tests/web/test_access.py"
+ACCESS = "tests/http/test_access.py"
 RULES: Sequence[Rule] = (
     *_rules(
         "inbound",
-        "web/access.py",
+        "http/access.py",
         ACCESS,
         ("not two Hosts", '.count(b"host") == 1', '.count(b"host") > 0', "test_a_request_carries_exactly_one_host"),
         (
@@ -204,13 +204,13 @@ RULES: Sequence[Rule] = (
             "bodies have a limit, as they come",
             "        if size > limit:\n",
             "        if False:\n",
-            "tests/test_gateway_http.py::test_a_body_of_300_mib_costs_no_memory",
+            "tests/http/test_gateway_route.py::test_a_body_of_300_mib_costs_no_memory",
         ),
     ),
     *_rules(
         "the edge",
-        "edge.py",
-        "tests/test_edge.py",
+        "http/limits.py",
+        "tests/http/test_limits.py",
         (
             "headers have a deadline",
             "            case Stage.HEAD if waited_s > self._edge.header_deadline_s:\n",
@@ -304,8 +304,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "the edge",
-        "web/control_bench.py",
-        "tests/web/test_live.py",
+        "api/bench.py",
+        "tests/api/test_event_stream.py",
         (
             "event streams have a number",
             "if house.listeners.count >= house.settings.max_event_streams:",
@@ -315,7 +315,7 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "beyond loopback",
-        "web/access.py",
+        "http/access.py",
         ACCESS,
         (
             "the control token is asked for",
@@ -355,8 +355,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "beyond loopback",
-        "config.py",
-        "tests/test_config.py",
+        "settings.py",
+        "tests/test_settings.py",
         (
             "a token is long",
             "[!-~]{16,256}",
@@ -372,8 +372,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "beyond loopback",
-        "web/pages.py",
-        "tests/web/test_pages.py",
+        "pages/routes.py",
+        "tests/pages/test_routes.py",
         (
             "no script reads the cookie",
             "            httponly=True,\n",
@@ -472,7 +472,7 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "screen",
-        "web/access.py",
+        "http/access.py",
         ACCESS,
         (
             "nothing is loaded from elsewhere",
@@ -521,8 +521,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "screen",
-        "web/page_render.py",
-        "tests/web/test_hostile_texts.py",
+        "pages/render.py",
+        "tests/pages/test_hostile_texts.py",
         (
             "everything is escaped",
             "        autoescape=True,\n",
@@ -532,8 +532,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "screen",
-        "web/page_words.py",
-        "tests/web/test_hostile_texts.py",
+        "pages/formatting.py",
+        "tests/pages/test_hostile_texts.py",
         (
             "what turns text round is visible",
             r"\u2028-\u202e",
@@ -547,15 +547,15 @@ RULES: Sequence[Rule] = (
         "tests/commands/test_serving.py",
         (
             "one event, one line",
-            "            return config.visible(super().format(record))\n",
+            "            return settings.visible(super().format(record))\n",
             "            return super().format(record)\n",
             "test_an_event_of_the_log_is_one_line_of_visible_characters",
         ),
     ),
     *_rules(
         "log and terminal",
-        "config.py",
-        "tests/test_config.py",
+        "settings.py",
+        "tests/test_settings.py",
         (
             "user info is masked",
             'url = re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\\1…@", url)',
@@ -571,8 +571,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "log and terminal",
-        "gateway.py",
-        "tests/test_gateway_http.py",
+        "core/gateway.py",
+        "tests/http/test_gateway_route.py",
         (
             "tokens are masked",
             '_SECRET = frozenset({b"authorization", b"proxy-authorization", b"cookie"})',
@@ -588,8 +588,8 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "patterns",
-        "matching.py",
-        "tests/test_matching.py",
+        "rules/matching.py",
+        "tests/rules/test_matching.py",
         (
             "a pattern has its time",
             "timeout=PATTERN_S, concurrent=True",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
-from sandbox.gateway import PATH
+from sandbox.core.gateway import PATH
 from tests.conftest import PATIENCE_S, Bench, Running
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ said in the tests of each surface.
 import unicodedata
 from collections.abc import Mapping
 
-from sandbox.contract.text import forcing, measure
-from tests.web.browsing import Intruders
+from sandbox.wire.text import forcing, measure
+from tests.pages.browsing import Intruders
 
 RAN = "window.ran=1"  # what any of them would do: `ran` is the canary that tests look for
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import hosting
+from sandbox.http import server as http_server
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _OF_LOOPS = ("asyncio_", "uvloop_", "Trio thread")  # threads that an event loop keeps for what blocks
@@ -33,7 +33,7 @@ class Leftovers:
     """Knows what was open when a module's tests began. A plugin, so that it hears of the fixtures of the whole run."""
 
     def __init__(self) -> None:
-        hosting.loop_factory()().close()  # the first one opens what the process keeps
+        http_server.loop_factory()().close()  # the first one opens what the process keeps
         self.begin()
 
     def begin(self) -> None:

@@ -15,12 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.clock import to_iso
-from sandbox.contract import payloads
-from sandbox.contract.numbers import telco_of
-from sandbox.contract.problems import problem
-from sandbox.contract.requests import SendSms
-from sandbox.contract.text import measure
-from sandbox.events import News
+from sandbox.core.dispatcher import lane_of
 from sandbox.model import (
     Account,
     Attempt,
@@ -30,6 +25,7 @@ from sandbox.model import (
     Message,
     MessageState,
     Msisdn,
+    News,
     Outcome,
     OutcomeKind,
     Shortcode,
@@ -39,7 +35,11 @@ from sandbox.model import (
 )
 from sandbox.store import accounts, file, journal, messages, outbox
 from sandbox.store.database import Database, Tx
-from sandbox.webhooks.dispatcher import lane_of
+from sandbox.wire import payloads
+from sandbox.wire.numbers import telco_of
+from sandbox.wire.problems import problem
+from sandbox.wire.requests import SendSms
+from sandbox.wire.text import measure
 from tests.samples import REFUSED
 
 SHORTCODE = Shortcode("48974")

@@ -18,7 +18,7 @@ from typing import Any
 import requests
 
 import sandbox
-from sandbox.config import DEFAULT_ACCOUNT, PREFIX
+from sandbox.settings import DEFAULT_ACCOUNT, PREFIX
 
 PATIENCE_S = 30.0
 HANDSET = "2348020000000"

@@ -1,8 +1,8 @@
-"""The house rules that a machine can hold: floors, one address for each outside library, no room too large."""
+"""What a machine can hold of the architecture: layers, one address for each outside library, no module too long."""
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,157 +12,48 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sandbox"
 LINES = 600
 
-# Imports go strictly down, or from a later to an earlier module of the same room (listed order).
-FLOORS: tuple[tuple[str, ...], ...] = (
-    (
-        "model",
-        "errors",
-        "clock",
-        "greenlets",
-        "resources",
-        "nesting",
-        "config",
-        "link",
-        "client",
-        "answers",
-        "demo.survey",
-    ),
-    (
-        "events",
-        "causes",
-        "offers",
-        "contract.text",
-        "contract.numbers",
-        "contract.problems",
-        "contract.credentials",
-        "contract.requests",
-        "contract.payloads",
-        "webhooks.retry",
-    ),
-    ("matching", "lint", "explain"),
-    (
-        "scenario.steps",
-        "scenario.asking",
-        "scenario.shapes",
-        "scenario.grammar",
-        "scenario.script",
-        "scenario.reading",
-        "scenario.catalogue",
-        "scenario.engine",
-        "scenario.record",
-    ),
-    (
-        "bus",
-        "edge",
-        "hosting",
-        "misbehaviour",
-        "hostile",
-        "store.file",
-        "store.checkpoints",
-        "store.database",
-        "store.journal",
-        "store.accounts",
-        "store.messages",
-        "store.retention",
-        "store.outbox",
-        "store.newest",
-        "store.faults",
-        "store.scenarios",
-        "store.findings",
-        "store.lines",
-        "store.identity",
-        "store.imports",
-        "store.transfer",
-        "webhooks.lookup",
-        "webhooks.poster",
-        "webhooks.diagnosis",
-        "webhooks.doctor",
-    ),
-    ("scheduler",),
-    ("webhooks.dispatcher",),
-    ("stage",),
-    ("network",),
-    ("gateway", "waiting", "control"),
-    (
-        "web.access",
-        "web.gateway_api",
-        "web.schema",
-        "web.shapes",
-        "web.bench_shapes",
-        "web.live",
-        "web.house",
-        "web.fields",
-        "web.operations",
-        "web.control_messages",
-        "web.control_webhooks",
-        "web.control_handsets",
-        "web.control_scenarios",
-        "web.control_faults",
-        "web.control_records",
-        "web.control_bench",
-        "web.control_api",
-        "web.openapi",
-        "web.page_words",
-        "web.charts",
-        "web.page_charts",
-        "web.page_bench_words",
-        "web.page_render",
-        "web.api_page",
-        "web.page_forms",
-        "web.page_debugger",
-        "web.page_views",
-        "web.page_scenario_views",
-        "web.page_transcripts",
-        "web.page_present",
-        "web.page_scenarios",
-        "web.page_settings",
-        "web.page_lists",
-        "web.pages",
-        "web.app",
-    ),
-    ("server",),
-    ("child",),
-    ("owned",),
-    ("expecting",),
-    ("handset", "playing"),
-    ("testing",),
-    (
-        "commands.options",
-        "commands.lines",
-        "commands.steps",
-        "commands.messages",
-        "commands.webhooks",
-        "commands.scenarios",
-        "commands.faults",
-        "commands.clock",
-        "commands.accounts",
-        "commands.bench",
-        "commands.transfer",
-        "commands.serving",
-    ),
-    ("cli", "pytest_plugin"),
+# Imports go down this list only, folder by folder; within a folder, in the order that its `__init__.py` states.
+LAYERS = (
+    *("errors", "model", "clock", "settings"),
+    *("system", "wire", "rules", "scenario", "store", "transfer", "webhooks", "core", "http"),
+    *("api", "pages"),
+    *("asgi", "demo", "server"),
+    *("testkit", "client", "hostile", "testing"),
+    *("commands", "cli", "pytest_plugin"),
 )
+SERVER = ("store", "transfer", "webhooks", "core", "http", "api", "pages", "asgi", "server")
+"""What runs only where a sandbox is served."""
+
+# Who may import what the rules above do not let it, and why.
+EXCEPTIONS = {
+    ("settings", "wire.nesting"): "how deep a success_body may be is the wire's rule; imported when one is set",
+    ("testkit.assertions", "client"): "what tests are written with is written with the public client",
+    ("testkit.own_sandbox", "client"): "the same",
+    ("testkit.child_process", "server"): "it is the child process that serves",
+    ("testkit.own_sandbox", "server"): "a sandbox in the tests' own process",
+    ("testkit.own_sandbox", "core.services"): "the same, for its types",
+    ("testing", "http.server"): "a test's application is served as the sandbox is",
+    ("commands.serving", "server"): "serve",
+    ("commands.serving", "core.services"): "the same, for its types",
+    ("commands.serving", "api.openapi"): "openapi",
+    ("commands.transfer", "transfer.imports"): "a file is cut into parts as an import reads it",
+}
 
 # Each outside library has one address, so that it can be weighed, and replaced, in one place.
 ADDRESSES = {
-    "starlette": ("web.", "demo."),
-    "jinja2": ("web.",),
-    "markupsafe": ("web.",),
-    "uvicorn": ("hosting", "edge"),
-    "uvloop": ("hosting",),
-    "httptools": ("webhooks.poster", "edge"),
+    "starlette": ("http.", "api.", "pages.", "asgi.", "demo."),
+    "jinja2": ("pages.",),
+    "markupsafe": ("pages.", "asgi."),
+    "uvicorn": ("http.server", "http.limits"),
+    "uvloop": ("http.server",),
+    "httptools": ("webhooks.poster", "http.limits"),
     "sqlite3": ("store.file", "store.checkpoints", "store.database"),
-    "anyio": ("link",),
+    "anyio": ("testkit.transport",),
     "click": ("cli", "commands."),
     "yaml": ("scenario.script",),
-    "regex": ("matching",),
+    "regex": ("rules.matching",),
     "pytest": ("pytest_plugin",),
 }
-
-# Modules of one room may use the earlier ones; these also know each other.
-SIBLINGS = {("config", "model"), ("config", "errors"), ("config", "nesting")}
-SIBLINGS |= {("greenlets", "errors"), ("link", "errors"), ("client", "errors"), ("client", "link")}
-SIBLINGS |= {("hosting", "edge"), ("hostile", "misbehaviour"), ("control", "waiting")}
 
 
 @cache
@@ -198,37 +89,58 @@ def found_imports(path: Path) -> Iterator[str]:
                 yield deeper if deeper.removeprefix("sandbox.") in modules() else node.module
 
 
-def floor_of(module: str) -> int:
-    return next(number for number, names in enumerate(FLOORS) if module in names)
+def folder_of(module: str) -> str:
+    """The folder, or the module itself where it lies at the root."""
+    return module.partition(".")[0]
 
 
-def room_of(module: str) -> str:
-    return module.rpartition(".")[0]
+@cache
+def order_of(folder: str) -> Sequence[str]:
+    """The modules of a folder as its `__init__.py` orders them."""
+    said = ast.get_docstring(tree(PACKAGE / folder / "__init__.py")) or ""
+    _, _, order = said.partition("In the order in which they may import each other: ")
+    return order.rstrip(".").replace("\n", " ").split(", ")
 
 
 def may_import(module: str, other: str) -> bool:
     """Whether `module` may import `other`, both without the package's name."""
-    if floor_of(other) != floor_of(module):
-        return floor_of(other) < floor_of(module)
-    names = FLOORS[floor_of(module)]
-    same_room = room_of(module) == room_of(other) != ""
-    return (same_room and names.index(other) < names.index(module)) or (module, other) in SIBLINGS
+    here, there = folder_of(module), folder_of(other)
+    if (module, other) in EXCEPTIONS:
+        return True
+    if here == there:
+        order = order_of(here)
+        return order.index(other.partition(".")[2]) < order.index(module.partition(".")[2])
+    if {here, there} == {"api", "pages"} or (here in ("testkit", "client", "hostile", "commands") and there in SERVER):
+        return False
+    return LAYERS.index(there) < LAYERS.index(here)
+
+
+def imported() -> Iterator[tuple[str, str]]:
+    for module, path in modules().items():
+        yield from ((module, name.removeprefix("sandbox.")) for name in imports(path) if name.startswith("sandbox."))
 
 
 def test_a_module_imports_only_what_stands_below_it() -> None:
-    own = {
-        module: [name.removeprefix("sandbox.") for name in imports(path) if name.startswith("sandbox.")]
-        for module, path in modules().items()
-    }
-    assert [(module, it) for module, others in own.items() for it in others if not may_import(module, it)] == []
+    assert [pair for pair in imported() if not may_import(*pair)] == []
+
+
+def test_every_exception_is_used() -> None:
+    assert set(EXCEPTIONS) - set(imported()) == set()
 
 
 def test_nobody_imports_the_package_root() -> None:
     assert [module for module, path in modules().items() if "sandbox" in imports(path)] == []
 
 
-def test_every_module_has_its_floor() -> None:
-    assert sorted(modules()) == sorted(name for floor in FLOORS for name in floor)
+def test_every_module_has_its_place() -> None:
+    assert {folder_of(module) for module in modules()} == set(LAYERS)
+    folders = {folder_of(module) for module in modules() if "." in module}
+    ordered = [f"{folder}.{name}" for folder in sorted(folders) for name in order_of(folder)]
+    assert sorted(ordered) == sorted(module for module in modules() if "." in module)
+
+
+def test_at_most_ten_modules_lie_at_the_root() -> None:
+    assert len([module for module in modules() if "." not in module]) <= 10
 
 
 @pytest.mark.parametrize("library", ADDRESSES)
@@ -244,7 +156,7 @@ def test_the_package_uses_no_other_library() -> None:
     assert used - known == set()
 
 
-def test_no_room_is_too_large() -> None:
+def test_no_module_is_too_long() -> None:
     sizes = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
     assert {name: size for name, size in sizes.items() if size > LINES} == {}
 

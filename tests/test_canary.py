@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from sandbox.config import PREFIX
+from sandbox.settings import PREFIX
 from tests.processes import own_environment, talking
 
 pytestmark = pytest.mark.proof("T13")

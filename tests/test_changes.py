@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sandbox.gateway import PATH
+from sandbox.core.gateway import PATH
 from sandbox.store import messages
 from tests.conftest import EXAMPLE, Bench
 from tests.faulty import fail, in_loop

@@ -89,8 +89,9 @@ def test_a_command_does_not_import_what_it_does_not_use(name: str) -> None:
         "sandbox.commands",
         "sandbox.commands.lines",
         "sandbox.commands.options",
-        "sandbox.config",
+        "sandbox.settings",
         "sandbox.errors",
-        "sandbox.link",
+        "sandbox.testkit",
+        "sandbox.testkit.transport",
         "sandbox.model",
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.client import AsyncSandboxClient, Calls, Refused, SandboxClient
-from sandbox.link import Call
+from sandbox.testkit.transport import Call
 from tests.conftest import EXAMPLE, PATIENCE_S, Bench, Receiver
 
 NUMBER = EXAMPLE["to"]

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.store.imports import UNDER_WAY
+from sandbox.transfer.imports import UNDER_WAY
 from tests.processes import HANDSET, PATIENCE_S, Receiver, Server, receiving, serving, started, talking
 
 SEED = 9
@@ -439,7 +439,7 @@ def test_what_is_owed_is_kept_and_delivered_while_the_oldest_is_removed(
 
 SERVE_AND_DIE = """
 import os, signal, sys
-from sandbox.bus import Bus
+from sandbox.core.bus import Bus
 from sandbox.cli import main
 from sandbox.webhooks.poster import Poster
 

@@ -24,12 +24,11 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import scheduler
+from sandbox.core import dispatcher, scheduler
+from sandbox.core.services import House
 from sandbox.errors import SandboxError, StorageError
 from sandbox.model import Msisdn, Shortcode, Texting
 from sandbox.store import database, file
-from sandbox.web.house import House
-from sandbox.webhooks import dispatcher
 from tests.commands.shell import Shell
 from tests.conftest import Bench, Receiver, Running
 from tests.faulty import eventually, fail, first_of, in_loop, statuses, used

@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
+from sandbox.core.gateway import PATH
 from sandbox.errors import NotFound
-from sandbox.events import News
-from sandbox.gateway import PATH
-from sandbox.model import Drop, FaultEffect, FaultOn
+from sandbox.model import Drop, FaultEffect, FaultOn, News
 from sandbox.scenario.steps import MakeFault
 from sandbox.store import faults, journal
 from sandbox.store.database import Tx

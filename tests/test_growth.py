@@ -1,7 +1,7 @@
 """What a call costs does not depend on how much is recorded: its work is counted, and in the long form also timed.
 
 Work is what SQLite's machine does (steps), on every connection of a real server; that of the pages is counted in
-tests/web/test_page_budget.py.
+tests/pages/test_page_budget.py.
 """
 
 import sqlite3
@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from sandbox import waiting
+from sandbox.api import messages as control_messages
 from sandbox.clock import Clock
+from sandbox.core import waits
 from sandbox.store import messages, newest
-from sandbox.web import control_messages
 from tests.conftest import Bench
 from tests.faulty import first_of
 from tests.plenty import SHORTCODE, TALKER, Plenty, Steps, fill
@@ -26,7 +26,7 @@ FEW = 1_000
 BOUND = 300  # rows that one call goes through here, so that it is reached with few as well
 BOUNDS = (
     (control_messages, "LOOKED_AT"),
-    (waiting, "MOST"),
+    (waits, "MOST"),
     (messages, "UNREAD"),
     (newest, "_OPEN_COUNTED"),
 )

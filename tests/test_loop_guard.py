@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.hosting import application
+from sandbox.http.server import application
 from tests.conftest import PATIENCE_S, Bench
 
 ADA, BEN = "2348020000000", "2347030000000"

@@ -14,10 +14,10 @@ from typing import Any, ParamSpec
 import pytest
 
 from sandbox import server
-from sandbox.config import DEFAULT_ACCOUNT, Settings
+from sandbox.core.services import House
 from sandbox.model import DeliveryState, Message, Msisdn, MsisdnFormat, Order, Shortcode, Texting, WebhookDelivery
+from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import messages, outbox
-from sandbox.web.house import House
 from tests.conftest import Receiver
 
 P = ParamSpec("P")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox.config import KEYS, RETRY_PRESETS
+from sandbox.settings import KEYS, RETRY_PRESETS
 from tests.conftest import Bench, Receiver
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def test_the_retries_of_the_table_are_the_documented_preset() -> None:
 
 
 def test_the_settings_file_of_the_readme_loads(tmp_path: Path) -> None:
-    from sandbox.config import load
+    from sandbox.settings import load
 
     (example,) = snippets("toml")
     (tmp_path / "ninebits-sandbox.toml").write_text(example, encoding="utf-8")

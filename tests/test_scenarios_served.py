@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import hosting, testing
+from sandbox import testing
 from sandbox.demo import survey
+from sandbox.http import server as http_server
 from sandbox.model import FaultOn
 from sandbox.scenario import script
 from sandbox.scenario.catalogue import built_in
@@ -42,7 +43,7 @@ def test_a_shipped_scenario_finishes(start_sandbox: Callable[..., Bench], name: 
     bench = start_sandbox()  # a clock of its own, which the test advances
     refusals = _refusals(scenario)
     app = tolerant(bench) if refusals else survey.build(base_url=bench.sandbox.url, token=bench.token)
-    with hosting.application(app) as url:
+    with http_server.application(app) as url:
         bench.patch_account(client_url=f"{url}/sms")
         if isinstance(scenario.steps[0], Send):
             run = bench.post(f"/scenarios/{name}/runs")
@@ -86,7 +87,7 @@ def _ended(bench: Bench, scenario: Scenario, run: Any) -> Any:
 def cinema() -> Iterator[Sandbox]:
     with testing.start() as server, server.account() as ninebits:
         app = survey.build(base_url=ninebits.url, token=ninebits.token)
-        with hosting.application(app) as url:
+        with http_server.application(app) as url:
             ninebits.client_url = f"{url}/sms"
             yield ninebits
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from sandbox.gateway import PATH
+from sandbox.core.gateway import PATH
 from tests.conftest import Bench, Receiver, Running
 from tests.test_random_user import ENDED, NUMBERS, SHORTCODE, sms
 from tests.two import Ask, Told, Two, two_of

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ParamSpec
 
 from sandbox import server
-from sandbox.config import DEFAULT_ACCOUNT, Settings
-from sandbox.events import News
-from sandbox.gateway import Call
-from sandbox.model import Account, Handset, HandsetState, Msisdn
+from sandbox.core.gateway import Call
+from sandbox.core.services import House
+from sandbox.model import Account, Handset, HandsetState, Msisdn, News
 from sandbox.scenario.steps import ChangeHandset
+from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import journal, messages, outbox, scenarios
 from sandbox.store.scenarios import Run
-from sandbox.web.house import House
 from tests.conftest import Receiver
 
 P = ParamSpec("P")

@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode
 
-from sandbox.gateway import PATH
+from sandbox.core.gateway import PATH
 from tests.conftest import PATIENCE_S, Bench
 
 V1 = "/_sandbox/v1"

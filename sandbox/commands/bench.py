@@ -7,7 +7,7 @@ import click
 from sandbox.client import SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, complain, duration, for_client
-from sandbox.config import visible
+from sandbox.settings import visible
 
 
 @click.command()

@@ -5,7 +5,7 @@ import click
 from sandbox.client import Json, SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, duration, for_client
-from sandbox.config import visible
+from sandbox.settings import visible
 
 
 @click.group()

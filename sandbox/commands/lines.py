@@ -14,7 +14,7 @@ import click
 
 from sandbox.client import Json
 from sandbox.commands.options import visible_lines
-from sandbox.config import visible
+from sandbox.settings import visible
 
 
 def show(value: Json, as_json: bool, line: Callable[[Json], str], plural: str | None = None) -> None:

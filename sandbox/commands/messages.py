@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from sandbox import config
+from sandbox import settings
 from sandbox.client import Json, SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, complain, duration, filters, for_client, given, limit, load
@@ -17,7 +17,7 @@ _after = click.option("--after", help="Only what came after this: a message's id
 @click.argument("text")
 @click.option("--from", "sender", required=True, help="The shortcode.")
 @click.option("--to", required=True, help="The handset's number.")
-@click.option("--token", envvar=f"{config.PREFIX}TOKEN", help="API token; else the default account's.")
+@click.option("--token", envvar=f"{settings.PREFIX}TOKEN", help="API token; else the default account's.")
 @click.option("--session", "session_id", default="cli", show_default=True, help="session_id of the dialogue.")
 @as_json
 @for_client
@@ -41,7 +41,7 @@ def send(
 def _accepted(answer: Json) -> str:
     import json
 
-    return config.visible(f"accepted: {json.dumps(answer, ensure_ascii=False)}")
+    return settings.visible(f"accepted: {json.dumps(answer, ensure_ascii=False)}")
 
 
 def _token_of(name: str | None) -> str:
@@ -49,7 +49,7 @@ def _token_of(name: str | None) -> str:
     accounts = load().settings.accounts
     found = accounts[0] if name is None else next((each for each in accounts if each.name == name), None)
     if found is None:
-        raise click.UsageError(f"The settings know no account {config.visible(name or '')}. Name its token: --token.")
+        raise click.UsageError(f"The settings know no account {settings.visible(name or '')}. Name its token: --token.")
     return found.token
 
 
@@ -214,7 +214,7 @@ def findings(client: SandboxClient, as_json: bool) -> None:
 def _finding_lines(it: Json) -> str:
     about = " ".join([*it["message_ids"], it["webhook_delivery_id"] or ""]).strip()
     head = f"{it['at'][11:19]}  {it['code']:<17}  {about}"
-    return "\n".join(config.visible(each) for each in (head, f"    {it['message']}", f"    {it['hint']}"))
+    return "\n".join(settings.visible(each) for each in (head, f"    {it['message']}", f"    {it['hint']}"))
 
 
 COMMANDS = (send, reply, messages, wait, verify, requests, tail, findings)

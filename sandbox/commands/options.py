@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sandbox import config
+from sandbox import settings as config
 from sandbox.errors import SandboxError
 
 Command = TypeVar("Command", bound=Callable[..., Any])

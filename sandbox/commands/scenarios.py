@@ -13,7 +13,7 @@ import click
 from sandbox.client import Json, Refused, SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, complain, duration, for_client
-from sandbox.config import visible
+from sandbox.settings import visible
 
 if TYPE_CHECKING:  # brings a YAML parser along
     from sandbox.scenario.script import Complaint

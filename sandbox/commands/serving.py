@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sandbox import config
+from sandbox import settings
 from sandbox.clock import to_iso
 from sandbox.commands.options import as_json, load, settings_options
 
 if TYPE_CHECKING:
+    from sandbox.core.services import House
     from sandbox.server import Address
-    from sandbox.web.house import House
 
 _file = click.option("--config", "file", type=click.Path(path_type=Path), help="The file that holds settings.")
 
@@ -52,7 +52,7 @@ def config_group() -> None:
 @as_json
 def config_show(as_json: bool, file: Path | None, **flags: object) -> None:
     """Show every setting, its value, and where the value came from."""
-    rows = config.rows(load(file, flags))
+    rows = settings.rows(load(file, flags))
     if as_json:
         found = [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows]
         click.echo(json.dumps(found))
@@ -65,7 +65,7 @@ def config_show(as_json: bool, file: Path | None, **flags: object) -> None:
 @click.command()
 def openapi() -> None:
     """Print the OpenAPI document; no sandbox has to run."""
-    from sandbox.web.openapi import document
+    from sandbox.api.openapi import document
 
     click.echo(json.dumps(document(), ensure_ascii=True, indent=2))
 
@@ -78,10 +78,10 @@ def version() -> None:
 
 def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
     """What to do first: where everything is, and what survives a restart."""
-    from sandbox.contract.requests import EXAMPLE
+    from sandbox.wire.requests import EXAMPLE
 
     account = house.accounts.get(house.settings.accounts[0].name) or house.settings.accounts[0]
-    documented = account.token == config.DEFAULT_ACCOUNT.token
+    documented = account.token == settings.DEFAULT_ACCOUNT.token
     memory = house.settings.db == ":memory:"
     token = account.token if documented else "$TOKEN"
     said = [
@@ -89,7 +89,7 @@ def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
         "",
         f"  Pages      {address.url}/",
         f"  Base URL   {address.url}   in place of https://app.9bits.net:2081",
-        f"  Token      {account.token if documented else config.mask(account.token)}   of the account {account.name}",
+        f"  Token      {account.token if documented else settings.mask(account.token)}   of the account {account.name}",
         f"  Replies    {_replies(account.client_url, demo_url)}",
         f"  Database   {'memory: nothing survives the end of this process' if memory else house.settings.db}",
     ]
@@ -121,7 +121,7 @@ def _replies(client_url: str | None, demo_url: str | None) -> str:
     if client_url is None:
         return "go nowhere yet: name your application with --client-url http://127.0.0.1:8000/sms"
     what = "   the demo survey" if client_url == demo_url else ""
-    return f"posted to {config.mask_url(client_url)}{what}"
+    return f"posted to {settings.mask_url(client_url)}{what}"
 
 
 class _OneLine(logging.Formatter):
@@ -133,7 +133,7 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if self._form == "text":
-            return config.visible(super().format(record))
+            return settings.visible(super().format(record))
         fields = {
             "at": to_iso(round(record.created * 1000)),
             "level": record.levelname,

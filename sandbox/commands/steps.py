@@ -6,7 +6,7 @@ What a step means is engine.py's affair.
 from typing import assert_never
 
 from sandbox.commands.lines import span
-from sandbox.matching import Match
+from sandbox.rules.matching import Match
 from sandbox.scenario.steps import ChangeHandset, Expect, ExpectNone, MakeFault, Send, Step
 
 

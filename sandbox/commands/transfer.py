@@ -15,12 +15,12 @@ import click
 from sandbox.client import Json, Refused, SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, complain, for_client, visible_lines
-from sandbox.config import visible
 from sandbox.errors import SandboxError
 from sandbox.model import EXPORTED
+from sandbox.settings import visible
 
 if TYPE_CHECKING:
-    from sandbox.store.imports import Import
+    from sandbox.transfer.imports import Import
 
 PART = 768 * 1024
 """Bytes of a part: a sandbox takes 1 MiB, unless its settings say otherwise."""
@@ -95,7 +95,7 @@ def import_(client: SandboxClient, file: str, as_json: bool) -> None:
 
 def _check(written: Sequence[bytes], name: str) -> "Import":
     """Complain about everything that is wrong before anything is sent. Limits are the sandbox's to watch."""
-    from sandbox.store import imports
+    from sandbox.transfer import imports
 
     no_limits = imports.Limits(messages=imports.MOST_LINES, text=sys.maxsize, body=sys.maxsize)
     found = imports.read(written, no_limits)

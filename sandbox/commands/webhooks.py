@@ -8,8 +8,8 @@ import click
 from sandbox.client import Json, SandboxClient
 from sandbox.commands import lines
 from sandbox.commands.options import as_json, complain, for_client, given, limit
-from sandbox.config import visible
 from sandbox.model import MAX_PAYLOAD
+from sandbox.settings import visible
 
 
 @click.group()

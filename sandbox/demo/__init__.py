@@ -1,0 +1,4 @@
+"""A sample application, as a user would write it.
+
+In the order in which they may import each other: survey.
+"""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from sandbox import resources
+from sandbox.system import package_files
 
 _NAMES = (
     "dropped-connection",
@@ -35,4 +35,4 @@ _NAMES = (
 @cache
 def built_in() -> Mapping[str, str]:
     """Name -> YAML source, in alphabetical order. Read at the first call, and then kept."""
-    return MappingProxyType({name: resources.text(f"scenario/shipped/{name}.yaml") for name in _NAMES})
+    return MappingProxyType({name: package_files.text(f"scenario/shipped/{name}.yaml") for name in _NAMES})

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import assert_never
 
-from sandbox.matching import Difference, Match, captured, differences
 from sandbox.model import Message, RunState
+from sandbox.rules.matching import Difference, Match, captured, differences
 from sandbox.scenario.steps import (
     ChangeHandset,
     Cursor,

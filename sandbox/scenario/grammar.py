@@ -9,14 +9,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from sandbox import matching
-from sandbox.contract.numbers import TELCOS
-from sandbox.contract.problems import quote
-from sandbox.contract.requests import MAX_OPAQUE
 from sandbox.errors import Invalid
-from sandbox.matching import MAX_GLOB, MAX_PATTERN, MAX_SEGMENTS, Match
 from sandbox.model import Drop, Encoding, FaultOn, HandsetState, MsisdnFormat
-from sandbox.scenario.asking import MOST_BODY, MOST_DELAY_S, MOST_TIMES, fault_from
+from sandbox.rules import matching
+from sandbox.rules.matching import MAX_GLOB, MAX_PATTERN, MAX_SEGMENTS, Match
+from sandbox.scenario.fault_spec import MOST_BODY, MOST_DELAY_S, MOST_TIMES, fault_from
 from sandbox.scenario.shapes import (
     MSISDN_OR_ANY,
     SHORTCODE,
@@ -50,6 +47,9 @@ from sandbox.scenario.steps import (
     Step,
     When,
 )
+from sandbox.wire.numbers import TELCOS
+from sandbox.wire.problems import quote
+from sandbox.wire.requests import MAX_OPAQUE
 
 MAX_TEXT = 10_000  # characters that a handset sends at once: more than any can, and less than hurts
 FOREVER = "forever"

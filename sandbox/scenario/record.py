@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sandbox.clock import to_iso
-from sandbox.matching import Match, check, differences, exactly
 from sandbox.model import Attempt, DeliveryState, Direction, Message, MessageState
+from sandbox.rules.matching import Match, check, differences, exactly
 from sandbox.scenario.steps import Expect, HandsetSpec, Scenario, Send, Session, Step, When
 
 MOST = 1_000

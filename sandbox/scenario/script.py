@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, assert_never
 
-from sandbox import matching
-from sandbox.config import visible
+from sandbox.rules import matching
 from sandbox.scenario.grammar import FILE, FOREVER, SCHEMA
 from sandbox.scenario.shapes import MAX_COMPLAINTS, ListNode, MapNode, Node, Reading, ScalarNode, Unread, span
 from sandbox.scenario.steps import (
@@ -26,6 +25,7 @@ from sandbox.scenario.steps import (
     Step,
     When,
 )
+from sandbox.settings import visible
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "SCHEMA", "Complaint", "read", "write"]
 

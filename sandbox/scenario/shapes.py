@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol
 
-from sandbox.contract.numbers import NumberFault, parse_msisdn, parse_shortcode
-from sandbox.contract.problems import problem, quote
-from sandbox.contract.requests import unusable_character
 from sandbox.model import Shortcode
 from sandbox.scenario.steps import START
+from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
+from sandbox.wire.problems import problem, quote
+from sandbox.wire.requests import unusable_character
 
 MAX_PARTS = 1_000  # steps and rules together
 MAX_COMPLAINTS = 100

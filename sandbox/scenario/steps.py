@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sandbox.matching import Difference, Match
 from sandbox.model import FaultEffect, FaultOn, Handset, HandsetState, Msisdn, MsisdnFormat, RunState, Shortcode
+from sandbox.rules.matching import Difference, Match
 
 START = "start"
 """The state in which every run begins."""

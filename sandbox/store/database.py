@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sandbox.errors import StorageError
-from sandbox.events import Entry
+from sandbox.model import Entry
 from sandbox.store import file
 from sandbox.store.checkpoints import Checkpoints
 

@@ -13,15 +13,14 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from sandbox import matching
-from sandbox.contract.problems import problem
 from sandbox.errors import Conflict, Invalid
-from sandbox.events import News
-from sandbox.matching import Match
-from sandbox.model import Drop, Fault, FaultEffect, FaultOn, Message, Problem
+from sandbox.model import Drop, Fault, FaultEffect, FaultOn, Message, News, Problem
+from sandbox.rules import matching
+from sandbox.rules.matching import Match
 from sandbox.scenario.steps import MakeFault
 from sandbox.store import journal
 from sandbox.store.database import Queries, Tx
+from sandbox.wire.problems import problem
 
 KEPT = 1000  # faults of an account, those that are used up included
 

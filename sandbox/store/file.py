@@ -5,8 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sandbox import resources
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, StorageError, StorageFull
+from sandbox.system import package_files
 
 APPLICATION_ID = 0x39626974  # "9bit": how a file says whose it is
 UPGRADES = (  # from each version of the schema to the next, beginning with that of version 1
@@ -159,7 +159,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -8000")  # KiB: what is kept by default, read but once
     if is_new:
-        schema = resources.text("store/schema.sql")
+        schema = package_files.text("store/schema.sql")
         connection.executescript(
             f"BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
             f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"

@@ -1,5 +1,5 @@
 """What the lint looks at: the newest messages of an account, and the attempts of their webhooks with their places in
-the journal. Reading only; what is suspicious about them is decided in lint.py.
+the journal. Reading only; what is suspicious about them is decided in rules/findings.py.
 """
 
 import json
@@ -7,20 +7,20 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.events import News
-from sandbox.lint import Finding, Paused, Tried
-from sandbox.lint import findings as lint
 from sandbox.model import (
     Attempt,
     DeliveryState,
     Message,
     Msisdn,
+    News,
     Outcome,
     OutcomeKind,
     Shortcode,
     Trigger,
     WebhookDelivery,
 )
+from sandbox.rules.findings import Finding, Paused, Tried
+from sandbox.rules.findings import findings as lint
 from sandbox.store import messages
 from sandbox.store.database import Queries
 

@@ -6,7 +6,7 @@ Both hand the entry over to be published after the commit.
 
 from collections.abc import Sequence
 
-from sandbox.events import Entry, News
+from sandbox.model import Entry, News
 from sandbox.store.database import Queries, Tx
 
 

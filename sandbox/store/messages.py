@@ -8,9 +8,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sandbox.contract.numbers import telco_of
-from sandbox.contract.requests import SendSms
-from sandbox.contract.text import Measure
 from sandbox.model import (
     Conversation,
     Direction,
@@ -25,6 +22,9 @@ from sandbox.model import (
     Shortcode,
 )
 from sandbox.store.database import MOST_FOLLOWING, Insert, Queries, Tx
+from sandbox.wire.numbers import telco_of
+from sandbox.wire.requests import SendSms
+from sandbox.wire.text import Measure
 
 # A routed MO message has the state of its latest webhook delivery.
 _MESSAGE = """

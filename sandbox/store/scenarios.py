@@ -1,7 +1,7 @@
 """Scenarios that accounts wrote, and the runs in which scenarios are played: all SQL about them.
 
 Functions run inside `database.write` (they take a Tx) or `database.read` (they take Queries). What a run does next is
-decided in scenario/engine.py and carried out by stage.py; here it is only written down.
+decided in scenario/engine.py and carried out by core/scenario_runner.py; here it is only written down.
 """
 
 import json
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from sandbox.matching import Difference
 from sandbox.model import Drop, FaultEffect, FaultOn, HandsetState, Msisdn, RunState, Timer, TimerKind
+from sandbox.rules.matching import Difference
 from sandbox.scenario.steps import ChangeHandset, Cursor, MakeFault, Miss
 from sandbox.store import outbox
 from sandbox.store.database import Queries, Tx

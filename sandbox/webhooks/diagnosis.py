@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from sandbox.config import mask_url
-from sandbox.contract.problems import quote
 from sandbox.model import Outcome
+from sandbox.settings import mask_url
+from sandbox.wire.problems import quote
 
 _MARKUP = re.compile(r"<(style|script|title)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 

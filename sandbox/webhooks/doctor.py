@@ -18,14 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox.clock import Clock, stopwatch, to_iso
-from sandbox.config import mask, mask_url, visible
-from sandbox.contract.credentials import callback_authorization
-from sandbox.contract.payloads import two_way_sms
-from sandbox.contract.problems import quote
 from sandbox.model import ANSWER_KEPT, Account, CallbackAuth, Msisdn, Outcome, OutcomeKind, Shortcode
+from sandbox.settings import mask, mask_url, visible
 from sandbox.webhooks.diagnosis import Verdict, of_status
 from sandbox.webhooks.lookup import Address
 from sandbox.webhooks.poster import Poster, _parse, _refusal, _resolve, _Target
+from sandbox.wire.credentials import callback_authorization
+from sandbox.wire.payloads import two_way_sms
+from sandbox.wire.problems import quote
 
 SAMPLE_TEXT = "Sample reply of the sandbox's webhook doctor. No handset sent it; it needs no answer."
 SAMPLE_MSISDN = Msisdn("2348020000000")  # the documented example's [D]

@@ -18,8 +18,8 @@ from urllib.parse import quote, urlsplit
 import httptools
 
 from sandbox.clock import stopwatch
-from sandbox.config import mask_url
 from sandbox.model import ANSWER_KEPT, Outcome, OutcomeKind
+from sandbox.settings import mask_url
 from sandbox.webhooks import lookup
 from sandbox.webhooks.lookup import Address
 

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from sandbox import server
-from sandbox.config import Settings
+from sandbox.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox.contract.text import forcing, measure
+from sandbox.wire.text import forcing, measure
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.conftest import EXAMPLE
-from tests.web.proxying import PREFIX, proxy
+from tests.http.proxying import PREFIX, proxy
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from sandbox.config import DEFAULT_ACCOUNT
 from sandbox.model import Account
+from sandbox.settings import DEFAULT_ACCOUNT
 from tests.commands.shell import PREFIX, Shell
 from tests.conftest import Bench
 

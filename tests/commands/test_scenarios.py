@@ -12,8 +12,8 @@ from time import monotonic
 
 import pytest
 
-from sandbox import hosting
 from sandbox.demo import survey
+from sandbox.http import server as http_server
 from sandbox.scenario import catalogue
 from tests.commands.shell import NUMBER, Shell
 from tests.conftest import PATIENCE_S, Bench, Receiver
@@ -160,7 +160,7 @@ def test_a_scenario_that_is_not_there_is_exit_code_1(run: Shell) -> None:
 def cinema(alone: None, start_sandbox: Callable[..., Bench]) -> Iterator[Shell]:
     """A sandbox with a clock that stands still, and the sample application behind it."""
     bench = start_sandbox()
-    with hosting.application(survey.build(base_url=bench.sandbox.url, token=bench.token)) as url:
+    with http_server.application(survey.build(base_url=bench.sandbox.url, token=bench.token)) as url:
         bench.patch_account(client_url=f"{url}/sms")
         yield Shell(bench)
 

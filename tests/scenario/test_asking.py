@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.errors import Invalid
 from sandbox.model import Drop, FaultEffect, FaultOn
-from sandbox.scenario.asking import MOST_BODY, fault_from
+from sandbox.scenario.fault_spec import MOST_BODY, fault_from
 from sandbox.scenario.steps import MakeFault
 
 UNAVAILABLE = MakeFault(on=FaultOn.SENDSMS, effect=FaultEffect(status=503))

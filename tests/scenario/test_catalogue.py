@@ -12,7 +12,6 @@ from typing import assert_never
 import pytest
 
 from sandbox.clock import to_iso
-from sandbox.contract.text import measure
 from sandbox.demo.survey import Survey
 from sandbox.model import (
     Direction,
@@ -29,6 +28,7 @@ from sandbox.model import (
 from sandbox.scenario import engine, script
 from sandbox.scenario.catalogue import built_in
 from sandbox.scenario.steps import ChangeHandset, Cursor, Later, MakeFault, Reaction, Scenario, Text, Window
+from sandbox.wire.text import measure
 
 NAMES = (
     "dropped-connection",

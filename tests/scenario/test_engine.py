@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sandbox.matching import Difference, Match
 from sandbox.model import (
     Direction,
     Encoding,
@@ -21,6 +20,7 @@ from sandbox.model import (
     RunState,
     Shortcode,
 )
+from sandbox.rules.matching import Difference, Match
 from sandbox.scenario import engine
 from sandbox.scenario.engine import GAP_MS
 from sandbox.scenario.steps import (

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.contract.text import measure
-from sandbox.matching import Match, differences
 from sandbox.model import (
     Attempt,
     DeliveryState,
@@ -25,8 +23,10 @@ from sandbox.model import (
     Shortcode,
     Trigger,
 )
+from sandbox.rules.matching import Match, differences
 from sandbox.scenario import engine, record, script
 from sandbox.scenario.steps import Cursor, Expect, HandsetSpec, Reaction, Scenario, Send, Session, Text, When
+from sandbox.wire.text import measure
 
 NUMBER = Msisdn("2348020000000")
 T0_MS = 1704239437000  # 2024-01-02T23:50:37Z

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from jsonschema_rs import Draft202012Validator, meta
 
-from sandbox.matching import Match
 from sandbox.model import Drop, FaultEffect, FaultOn, HandsetState, Msisdn, MsisdnFormat, Shortcode
+from sandbox.rules.matching import Match
 from sandbox.scenario.catalogue import built_in
 from sandbox.scenario.script import MAX_BYTES, SCHEMA, Complaint, read
 from sandbox.scenario.steps import (

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
-from sandbox.contract.numbers import TELCOS
-from sandbox.matching import Match, check, exactly, to_mapping
 from sandbox.model import Drop, Encoding, FaultEffect, FaultOn, HandsetState, Msisdn, MsisdnFormat, Shortcode
+from sandbox.rules.matching import Match, check, exactly, to_mapping
 from sandbox.scenario.catalogue import built_in
 from sandbox.scenario.script import SCHEMA, read, write
 from sandbox.scenario.steps import (
@@ -27,6 +26,7 @@ from sandbox.scenario.steps import (
     Session,
     When,
 )
+from sandbox.wire.numbers import TELCOS
 
 HERE = Path(__file__).parent
 EXAMPLE = (HERE / "example.yaml").read_text(encoding="utf-8")

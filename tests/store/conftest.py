@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.events import Entry
+from sandbox.model import Entry
 from sandbox.store import database
 from sandbox.store.database import Database, Due, Tx
 

@@ -23,7 +23,7 @@ import pytest
 
 import sandbox
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, SandboxError, StorageError, StorageFull
-from sandbox.events import Entry, News
+from sandbox.model import Entry, News
 from sandbox.store.database import GROUP, Database, Due, Queries, Tx
 from sandbox.store.file import APPLICATION_ID, SCHEMA_VERSION
 from tests.store.conftest import opened

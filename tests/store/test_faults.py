@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sandbox.errors import Conflict, Invalid
-from sandbox.events import News
 from sandbox.model import (
     Direction,
     Drop,
@@ -20,6 +19,7 @@ from sandbox.model import (
     Message,
     MessageState,
     Msisdn,
+    News,
     Shortcode,
 )
 from sandbox.scenario.steps import MakeFault

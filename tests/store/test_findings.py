@@ -8,18 +8,17 @@ from typing import Any
 import pytest
 
 from sandbox import server
-from sandbox.config import DEFAULT_ACCOUNT, Settings
-from sandbox.contract.requests import SendSms
-from sandbox.contract.text import measure
-from sandbox.events import News
-from sandbox.gateway import Call
-from sandbox.lint import Code
-from sandbox.model import DeliveryState, Direction, OutcomeKind, Texting
+from sandbox.core.gateway import Call
+from sandbox.model import DeliveryState, Direction, News, OutcomeKind, Texting
+from sandbox.rules.findings import Code
+from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import findings as reader
 from sandbox.store import messages, outbox
 from sandbox.store.database import Tx
+from sandbox.wire.requests import SendSms
+from sandbox.wire.text import measure
 from tests.conftest import EXAMPLE, Bench, Receiver
-from tests.test_lint import ADA, QUESTION, THANKS, Record, hostile
+from tests.rules.test_findings import ADA, QUESTION, THANKS, Record, hostile
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.contract.requests import SendSms
-from sandbox.contract.text import measure
-from sandbox.events import News
-from sandbox.model import Msisdn, Shortcode
+from sandbox.model import Msisdn, News, Shortcode
 from sandbox.store import journal, messages
 from sandbox.store.database import MOST_FOLLOWING, Queries, Tx
+from sandbox.wire.requests import SendSms
+from sandbox.wire.text import measure
 from tests.store.conftest import opened
 
 SMS = SendSms(Shortcode("48974"), Msisdn("2348020000000"), "Hello", "s1", "2024-01-02T23:50:37.000000Z", None, {}, ())

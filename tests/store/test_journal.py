@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.contract.requests import SendSms
-from sandbox.contract.text import measure
-from sandbox.events import Entry, News
-from sandbox.model import Msisdn, Shortcode
+from sandbox.model import Entry, Msisdn, News, Shortcode
 from sandbox.store import journal, messages, retention
 from sandbox.store.database import Database, Tx
+from sandbox.wire.requests import SendSms
+from sandbox.wire.text import measure
 from tests.samples import MO, REFUSED
 
 

@@ -6,9 +6,6 @@ from typing import Any
 
 import pytest
 
-from sandbox.contract.requests import SendSms
-from sandbox.contract.text import measure
-from sandbox.events import News
 from sandbox.model import (
     OPEN_STATES,
     Attempt,
@@ -20,6 +17,7 @@ from sandbox.model import (
     Message,
     MessageState,
     Msisdn,
+    News,
     RecordedRequest,
     Shortcode,
     TimerKind,
@@ -28,6 +26,8 @@ from sandbox.model import (
 )
 from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.database import Tx
+from sandbox.wire.requests import SendSms
+from sandbox.wire.text import measure
 from tests import samples
 
 ADA, BEN = Msisdn("2348020000000"), Msisdn("2347030000000")

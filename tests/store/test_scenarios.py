@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.matching import Difference
 from sandbox.model import Drop, FaultEffect, FaultOn, Handset, HandsetState, Msisdn, RunState, Shortcode, TimerKind
+from sandbox.rules.matching import Difference
 from sandbox.scenario.steps import ChangeHandset, Cursor, MakeFault, Miss
 from sandbox.store import messages, outbox, scenarios
 from sandbox.store.database import Tx

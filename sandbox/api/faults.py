@@ -1,0 +1,128 @@
+"""Faults: failures that someone asks for, of calls to the gateway and of webhooks.
+
+See scenario/fault_spec.py for what a fault may be, core/gateway.py and core/dispatcher.py for what it does; here are
+only arguments and answers.
+"""
+
+from starlette.responses import Response
+
+from sandbox.api import scenario_objects
+from sandbox.api.messages import FILTERS, LIMIT, NEXT, STATE
+from sandbox.api.operations import V1, Call, answer, listed, operation
+from sandbox.errors import NotFound
+from sandbox.http import schema
+from sandbox.http.fields import Identifier, body_schema, required
+from sandbox.model import Drop, FaultOn
+from sandbox.scenario import fault_spec
+from sandbox.store import faults
+
+FAULT_ID = required("id", Identifier("f"), "The fault.", "f17")
+
+_EFFECT = schema.record(
+    {
+        "status": schema.nullable(schema.whole("The status that is answered instead.", 503, minimum=400, maximum=599)),
+        "body": schema.nullable(schema.text("The body of that answer; without it, the usual one of a failure.")),
+        "delay_s": schema.nullable(
+            schema.number(
+                "Real seconds before a call is answered, or a webhook posted.",
+                minimum=0,
+                maximum=fault_spec.MOST_DELAY_S,
+            )
+        ),
+        "drop": schema.nullable(
+            schema.choice(
+                Drop,
+                "The connection is closed: before anything was accepted or posted; after it, so that the answer is "
+                "lost; or in the middle of the answer's body.",
+            )
+        ),
+        "hold": schema.nullable(
+            schema.flag("No answer at all, until the fault is removed, the account is reset, or the client leaves.")
+        ),
+    },
+    optional=("status", "body", "delay_s", "drop", "hold"),
+)
+# What `fault_from` reads.
+NEW_FAULT = schema.record(
+    {
+        "on": schema.choice(FaultOn, "What fails: calls to the gateway, or webhooks.", "sendsms"),
+        "match": schema.nullable(
+            {
+                **body_schema(each for each in FILTERS if each is not STATE),
+                "description": "Only calls with such a message, as a filter of messages; without it, every call.",
+            }
+        ),
+        "times": schema.nullable(
+            schema.whole(
+                "How many calls, 1 if it is left out; null: until it is removed.",
+                2,
+                minimum=1,
+                maximum=fault_spec.MOST_TIMES,
+            )
+        ),
+        "effect": {
+            **_EFFECT,
+            "description": "What happens: one of status, drop and hold; a delay may go with any.",
+            "examples": [{"status": 503}],
+        },
+    },
+    optional=("match", "times"),
+)
+
+
+@operation(
+    "GET",
+    f"{V1}/faults",
+    group="Faults",
+    query=(LIMIT, NEXT),
+    answers={200: schema.page("faults", scenario_objects.FAULT)},
+)
+async def list_faults(call: Call) -> Response:
+    """The faults of the account, newest first; those that are used up as well."""
+    limit, account = call[LIMIT], call.account.name
+    found = await call.house.database.read(lambda db: faults.page(db, account=account, before=call[NEXT], limit=limit))
+    return listed("faults", found, scenario_objects.fault, limit)
+
+
+@operation(
+    "POST",
+    f"{V1}/faults",
+    group="Faults",
+    body=NEW_FAULT,
+    answers={201: scenario_objects.FAULT},
+    errors={409: "The account has 1,000 faults that are not used up."},
+)
+async def add_fault(call: Call) -> Response:
+    """Let calls fail from now on: counted, in the order in which they come.
+
+    The first fault that fits a call strikes it.
+    """
+    made = await call.house.control.add_fault(call.account.name, fault_spec.fault_from(call.body))
+    return answer(scenario_objects.fault(made), 201)
+
+
+@operation("DELETE", f"{V1}/faults", group="Faults", answers={204: None})
+async def remove_faults(call: Call) -> Response:
+    """Remove all faults of the account. Calls that they keep waiting are let go."""
+    await call.house.control.remove_fault(None, call.account.name)
+    return Response(status_code=204)
+
+
+@operation("GET", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={200: scenario_objects.FAULT})
+async def get_fault(call: Call) -> Response:
+    """One fault, and how often it struck."""
+    seq = call[FAULT_ID]
+    found = await call.house.database.read(lambda db: faults.get(db, seq))
+    if found is None or found.account != call.account.name:
+        raise NotFound(f"There is no fault f{seq} in the account {call.account.name}.")
+    return answer(scenario_objects.fault(found))
+
+
+@operation("DELETE", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={204: None})
+async def remove_fault(call: Call) -> Response:
+    """Remove a fault. Calls that it keeps waiting are let go."""
+    await call.house.control.remove_fault(call[FAULT_ID], call.account.name)
+    return Response(status_code=204)
+
+
+OPERATIONS = (list_faults, add_fault, remove_faults, get_fault, remove_fault)

@@ -1,0 +1,155 @@
+"""Webhook deliveries: what is owed to the application, and doing something about it by hand.
+
+When an attempt is due, and what follows it, is decided in webhooks/; here are only arguments and answers.
+"""
+
+from starlette.responses import Response
+
+from sandbox.api import objects, scenario_objects
+from sandbox.api.messages import LIMIT, NEXT
+from sandbox.api.objects import Shape
+from sandbox.api.operations import V1, Call, answer, listed, operation
+from sandbox.core.control import DEFAULT_WAIT_S
+from sandbox.core.services import House
+from sandbox.http.fields import (
+    Choice,
+    Flag,
+    Identifier,
+    Payload,
+    Text,
+    Wait,
+    optional,
+    required,
+    usually,
+)
+from sandbox.http.request import own_delivery, while_connected
+from sandbox.http.schema import page
+from sandbox.model import DeliveryState, WebhookDelivery
+from sandbox.store import outbox
+from sandbox.store.database import Queries
+
+_ONE = f"{V1}/webhook-deliveries/{{id}}"
+_GROUP = "Webhook deliveries"
+
+DELIVERY_ID = required("id", Identifier("w"), "The webhook delivery.", "w15")
+STATE = optional("state", Choice(tuple(DeliveryState)), "Only those in this state.", "exhausted")
+WAIT = usually(
+    "wait", Wait(), DEFAULT_WAIT_S, "Whether to answer only after the attempt has ended, or how many seconds at most."
+)
+EDITED = optional(
+    "body",
+    Payload(),
+    "Other bytes to post instead, as UTF-8: JSON or anything else. The new webhook delivery is then `edited`.",
+)
+
+
+async def delivery_shape(house: House, seq: int) -> Shape | None:
+    """A webhook delivery with its attempts; None if it is gone."""
+
+    def read(db: Queries) -> Shape | None:
+        found = outbox.get(db, seq)
+        return None if found is None else objects.delivery(found, outbox.attempts(db, seq))
+
+    return await house.database.read(read)
+
+
+@operation(
+    "GET",
+    f"{V1}/webhook-deliveries",
+    group=_GROUP,
+    query=(LIMIT, STATE, NEXT),
+    answers={200: page("webhook_deliveries", objects.LISTED_DELIVERY)},
+)
+async def list_deliveries(call: Call) -> Response:
+    """What is or was owed to the application, newest first."""
+    limit = call[LIMIT]
+    found = await call.house.database.read(
+        lambda db: outbox.page(db, account=call.account.name, state=call[STATE], before=call[NEXT], limit=limit)
+    )
+    return listed("webhook_deliveries", found, objects.delivery, limit)
+
+
+@operation("GET", _ONE, group=_GROUP, places=(DELIVERY_ID,), answers={200: objects.DELIVERY})
+async def get_delivery(call: Call) -> Response:
+    """One webhook delivery, with its attempts."""
+    return await _shown(call, await own_delivery(call.house, call.account, call[DELIVERY_ID]))
+
+
+@operation(
+    "POST",
+    f"{_ONE}/attempt",
+    group=_GROUP,
+    places=(DELIVERY_ID,),
+    body=(WAIT,),
+    answers={200: objects.DELIVERY},
+    errors={409: "It was delivered already, or an attempt is under way."},
+)
+async def attempt_delivery(call: Call) -> Response:
+    """Attempt it now, beside its schedule, which stays as it is."""
+    found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
+    return await _shown(call, await call.house.control.attempt(found.seq, wait_s=call[WAIT]))
+
+
+@operation(
+    "POST",
+    f"{_ONE}/redeliver",
+    group=_GROUP,
+    places=(DELIVERY_ID,),
+    body=(WAIT, EDITED),
+    answers={201: objects.DELIVERY},
+    errors={409: "It is still owed: attempt it now, or cancel it first."},
+)
+async def redeliver(call: Call) -> Response:
+    """Owe the same bytes once more, as a new webhook delivery; or other bytes, to see what the application does."""
+    found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
+    edited = b"" if call.body.get("body") == "" else call[EDITED]  # no bytes at all are other bytes too
+    return await _shown(call, await call.house.control.redeliver(found.seq, edited=edited, wait_s=call[WAIT]), 201)
+
+
+@operation(
+    "POST",
+    f"{_ONE}/cancel",
+    group=_GROUP,
+    places=(DELIVERY_ID,),
+    answers={200: objects.DELIVERY},
+    errors={409: "It has ended already."},
+)
+async def cancel_delivery(call: Call) -> Response:
+    """Owe it no longer. An attempt under way is still recorded."""
+    found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
+    return await _shown(call, await call.house.control.cancel(found.seq))
+
+
+URL = optional("url", Text(2048), "Where to look; without it, the account's client_url.")
+POST = usually("post", Flag(), False, "Whether to post a sample reply, marked as one, and look at the answer.", True)
+
+
+@operation("POST", f"{V1}/doctor", group=_GROUP, body=(URL, POST), answers={200: scenario_objects.REPORT})
+async def examine(call: Call) -> Response:
+    """Say what stands in the way of webhooks, and what to do about it.
+
+    Looks at the URL, its name, the connection, TLS, and with `post` at the answer. Nothing is recorded, and unless a
+    POST is asked for, nothing is sent beyond a TLS handshake.
+    """
+    from sandbox.webhooks import doctor  # brings TLS along, which a start can do without
+
+    settings = call.house.settings
+    own = (settings.host, call.request.scope["server"][1])
+    found = await while_connected(
+        call.request,
+        doctor.examine(
+            call[URL] or call.account.client_url,
+            account=call.account,
+            post=call[POST],
+            deadline_s=settings.webhook_deadline_s,
+            own_addresses=lambda: (own,),
+        ),
+    )
+    return answer(scenario_objects.report(found))
+
+
+async def _shown(call: Call, delivery: WebhookDelivery, status: int = 200) -> Response:
+    return answer(await delivery_shape(call.house, delivery.seq) or objects.delivery(delivery, ()), status)
+
+
+OPERATIONS = (list_deliveries, get_delivery, attempt_delivery, redeliver, cancel_delivery, examine)

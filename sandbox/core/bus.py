@@ -1,0 +1,87 @@
+"""Publish and subscribe in memory: whoever wants to hear the news as it is committed.
+
+A slow listener is dropped, never waited for; it finds what it missed in the journal. No subscriber changes state.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sandbox.model import Entry
+
+QUEUE = 256  # entries that a subscription holds for its listener
+
+
+class Subscription:
+    """The news since it was made. Use it as a context manager, and `async for` over it.
+
+    The loop ends when the bus is closed, or when the listener fell more than `QUEUE` entries behind (`dropped`).
+    """
+
+    def __init__(self, bus: "Bus", wanted: Callable[[Entry], bool] | None) -> None:
+        self._bus = bus
+        self._wanted = wanted
+        self._entries: deque[Entry] = deque()
+        self._woken = asyncio.Event()
+        self._ended = False
+        self.dropped = False
+
+    def __enter__(self) -> "Subscription":
+        self._bus._subscriptions.add(self)
+        self._ended = self._bus.closed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bus._subscriptions.discard(self)
+
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> Entry:
+        await self.heard()
+        if not self._entries:
+            raise StopAsyncIteration
+        return self._entries.popleft()
+
+    async def heard(self) -> None:
+        """Return when there is an entry to take, or there will be none."""
+        while not (self._entries or self._ended):
+            self._woken.clear()
+            await self._woken.wait()
+
+    def _offer(self, entries: Sequence[Entry]) -> None:
+        if self._ended:  # news after a gap would pass for all that there was
+            return
+        self._entries.extend(entries if self._wanted is None else filter(self._wanted, entries))
+        if len(self._entries) > QUEUE:
+            self._entries.clear()
+            self.dropped = True
+            self._end()
+        elif self._entries:
+            self._woken.set()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._woken.set()
+
+
+class Bus:
+    """Where committed news goes. Publishing never waits."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[Subscription] = set()
+        self.closed = False
+
+    def subscribe(self, wanted: Callable[[Entry], bool] | None = None) -> Subscription:
+        """Hear all news from now on, or only what `wanted` says yes to."""
+        return Subscription(self, wanted)
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        for subscription in tuple(self._subscriptions):
+            subscription._offer(entries)
+
+    def close(self) -> None:
+        """End every subscription after what it already holds; new ones end at once."""
+        self.closed = True
+        for subscription in tuple(self._subscriptions):
+            subscription._end()

@@ -1,0 +1,350 @@
+"""The test bench: what a person or a test does to the sandbox from outside the two trips of a message.
+
+Accounts, handsets' texts with a wait for the application's answer, attempts by hand, the clock, reset. One verb each,
+called alike by the control API and the pages; reading needs no verb and goes straight to the store.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sandbox.clock import LAST_MS, Clock
+from sandbox.core import dispatcher
+from sandbox.core.bus import Bus
+from sandbox.core.network import Network
+from sandbox.core.scenario_runner import Stage
+from sandbox.core.scheduler import Scheduler
+from sandbox.core.waits import Watch
+from sandbox.errors import Conflict, Invalid, NotFound
+from sandbox.model import (
+    Account,
+    Entry,
+    Fault,
+    Message,
+    Msisdn,
+    News,
+    Shortcode,
+    Texting,
+    WebhookDelivery,
+)
+from sandbox.scenario.steps import MakeFault
+from sandbox.store import accounts as stored_accounts
+from sandbox.store import faults as stored_faults
+from sandbox.store import journal, messages, outbox, retention
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database, Queries, Tx
+from sandbox.store.faults import Faults
+
+if TYPE_CHECKING:
+    from sandbox.transfer.rows import Import, Progress
+
+DEFAULT_WAIT_S = 30.0
+
+_GONE = (News.RESET, News.ACCOUNT_REMOVED)  # of everything, or of one account
+_ENDINGS = (News.ATTEMPT_MADE, News.DELIVERY_CANCELLED, *_GONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texted:
+    """What became of a handset's text: the message and its webhook delivery, or the moment for which it is planned."""
+
+    message: Message | None
+    delivery: WebhookDelivery | None
+    due_ms: int | None = None
+
+
+class Control:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: Directory,
+        faults: Faults,
+        stage: Stage,
+        scheduler: Scheduler,
+        network: Network,
+        bus: Bus,
+        watch: Watch,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._faults = faults
+        self._stage = stage
+        self._scheduler = scheduler
+        self._network = network
+        self._bus = bus
+        self._watch = watch
+
+    # Texts and webhook deliveries
+
+    async def text(self, texting: Texting, *, delay_ms: int = 0, wait_s: float | None = DEFAULT_WAIT_S) -> Texted:
+        """Send a text from a handset and wait, at most `wait_s` real seconds, until its first attempt has ended.
+
+        `wait_s` None does not wait, and nor does a text with a delay. Raises as `Network.originate`.
+        """
+        if delay_ms:
+            due_ms = await self._network.originate_later(texting, delay_ms)
+            return Texted(message=None, delivery=None, due_ms=due_ms)
+        with self._bus.subscribe(partial(_concerns, texting.account, texting.msisdn)) as news:
+            message, delivery = await self._network.originate(texting)
+            if delivery is None or wait_s is None:
+                return Texted(message=message, delivery=delivery)
+            await self._watch.hear(texting.account, news, partial(_ends_attempt, delivery), wait_s)
+        return await self._database.read(partial(_texted, message, delivery))
+
+    async def attempt(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
+        """Attempt a webhook delivery now, beside its schedule, and wait until that attempt has ended.
+
+        Raises NotFound; Conflict if it was delivered already (redeliver instead) or an attempt is under way.
+        """
+        with self._bus.subscribe(lambda entry: entry.subject == seq or entry.kind in _GONE) as news:
+            delivery = await self._database.write(partial(self._attempt, seq))
+            if wait_s is not None:
+                await self._watch.hear(delivery.account, news, partial(_ends_attempt, delivery), wait_s)
+        return await self._database.read(partial(_latest, delivery))
+
+    def _attempt(self, seq: int, tx: Tx) -> WebhookDelivery:
+        delivery = self._existing(tx, seq)
+        if delivery.state == "delivered":
+            raise Conflict(f"{delivery.id} was delivered. Redeliver it to send the same bytes once more.")
+        if outbox.is_under_way(tx, seq):
+            raise Conflict(f"An attempt of {delivery.id} is under way. Wait until it has ended.")
+        dispatcher.attempt_now(tx, delivery, self._clock.now_ms())
+        return delivery
+
+    async def redeliver(
+        self, seq: int, *, edited: bytes | None = None, wait_s: float | None = DEFAULT_WAIT_S
+    ) -> WebhookDelivery:
+        """Owe the same bytes again, or `edited` ones instead, as a new webhook delivery, and wait until its first
+        attempt has ended.
+
+        Raises NotFound; Conflict if it is still owed.
+        """
+        with self._bus.subscribe(lambda entry: entry.kind in _ENDINGS) as news:
+            made = await self._database.write(partial(self._redeliver, seq, edited))
+            if wait_s is not None:
+                await self._watch.hear(made.account, news, partial(_ends_attempt, made), wait_s)
+        return await self._database.read(partial(_latest, made))
+
+    def _redeliver(self, seq: int, edited: bytes | None, tx: Tx) -> WebhookDelivery:
+        delivery = self._existing(tx, seq)
+        message = messages.get(tx, delivery.message_seq)
+        account = self._accounts.get(delivery.account)
+        if message is None or account is None:
+            raise NotFound(f"The message of {delivery.id} is no longer kept.")
+        if delivery.state.open:
+            raise Conflict(f"{delivery.id} is still owed. Attempt it now, or cancel it first.")
+        if edited == delivery.body:  # sent back as it was
+            edited = None
+        return dispatcher.redeliver(tx, delivery, message, account, self._clock.now_ms(), edited)
+
+    async def cancel(self, seq: int) -> WebhookDelivery:
+        """Owe a webhook delivery no longer. Raises NotFound, or Conflict if it has ended already."""
+        delivery = await self._database.write(partial(self._cancel, seq))
+        return await self._database.read(partial(_latest, delivery))
+
+    def _cancel(self, seq: int, tx: Tx) -> WebhookDelivery:
+        delivery = self._existing(tx, seq)
+        if not delivery.state.open:
+            raise Conflict(f"{delivery.id} has ended already: {delivery.state}.")
+        dispatcher.cancel(tx, delivery, self._clock.now_ms())
+        return delivery
+
+    def _existing(self, db: Queries, seq: int) -> WebhookDelivery:
+        delivery = outbox.get(db, seq)
+        if delivery is None:
+            raise NotFound(f"There is no webhook delivery w{seq}.")
+        return delivery
+
+    async def mark_read(self, account: str, msisdn: Msisdn, shortcode: Shortcode) -> None:
+        """Somebody looked at a conversation."""
+        await self._database.write(partial(self._mark_read, account, msisdn, shortcode))
+
+    def _mark_read(self, account: str, msisdn: Msisdn, shortcode: Shortcode, tx: Tx) -> None:
+        if messages.mark_read(tx, account=account, msisdn=msisdn, shortcode=shortcode):
+            journal.record(tx, News.CONVERSATION_READ, at_ms=self._clock.now_ms(), account=account, msisdn=msisdn)
+
+    # Accounts
+
+    async def add_account(self, account: Account) -> Account:
+        """Add an account. Raises Conflict if there is one of its name, Invalid if another has its token."""
+        return await self._database.write(partial(self._add_account, account))
+
+    def _add_account(self, account: Account, tx: Tx) -> Account:
+        if stored_accounts.get(tx, account.name) is not None:
+            raise Conflict(f"There is an account {account.name} already. Change that one, or choose another name.")
+        return self._put_account(tx, account)
+
+    async def change_account(self, name: str, change: Callable[[Account], Account]) -> Account:
+        """Replace an account by what `change` makes of it as it stands inside the write, where `change` is called: in
+        another thread, and maybe again. Raises NotFound, Invalid, or what `change` raises."""
+        return await self._database.write(partial(self._change_account, name, change))
+
+    def _change_account(self, name: str, change: Callable[[Account], Account], tx: Tx) -> Account:
+        old = stored_accounts.get(tx, name)
+        if old is None:
+            raise NotFound(f"There is no account {name}.")
+        return self._put_account(tx, change(old))
+
+    def _put_account(self, tx: Tx, account: Account) -> Account:
+        if stored_accounts.owner_of(tx, account.token) not in (None, account.name):
+            raise Invalid(("token", "Another account has this token. Tokens tell accounts apart; choose another."))
+        stored_accounts.put(tx, account)
+        journal.record(tx, News.ACCOUNT_CHANGED, at_ms=self._clock.now_ms(), account=account.name)
+        tx.then.append(partial(self._accounts.put, account))
+        return account
+
+    async def remove_account(self, name: str) -> None:
+        """Remove an account and everything recorded under its name. Raises NotFound, or Conflict for the last one."""
+        if self._accounts.get(name) is None:
+            raise NotFound(f"There is no account {name}.")
+        if len(self._accounts.all()) == 1:
+            raise Conflict("The last account cannot be removed. Add another one first, or reset this one.")
+        with self._accounts.hidden(name):  # so that nothing new is recorded under its name
+            await self._database.write(partial(self._remove_account, name))
+
+    def _remove_account(self, name: str, tx: Tx) -> None:
+        retention.forget(tx, name)
+        stored_faults.forget(tx, self._faults, name)
+        self._stage.forget(tx, name, removed=True)
+        stored_accounts.remove(tx, name)
+        tx.then.append(partial(self._accounts.remove, name))
+        journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
+
+    async def reset(self, account: str | None = None) -> None:
+        """Forget messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
+        or of all.
+
+        Calls that a fault holds are let go. With everything forgotten, the clock goes back to the system's time.
+        """
+        if account is not None and self._accounts.get(account) is None:
+            raise NotFound(f"There is no account {account}.")
+        if account is not None:
+            await self._database.write(partial(self._reset, account))
+            return
+        await self._database.write(partial(self._reset, None), alone=True)
+
+    def _reset(self, account: str | None, tx: Tx) -> None:
+        retention.forget(tx, account)
+        stored_faults.forget(tx, self._faults, account)
+        self._stage.forget(tx, account)
+        at_ms = self._clock.now_ms()
+        if account is None:  # what is written from here on belongs to the system's time again
+            at_ms = self._clock.system_ms()
+            tx.then.append(self._clock.reset)
+            tx.then.append(self._scheduler.forget)
+        journal.record(tx, News.RESET, at_ms=at_ms, account=account)
+
+    # Faults
+
+    async def add_fault(self, account: str, wanted: MakeFault) -> Fault:
+        """Let calls of an account fail from now on, as `scenario.asking.fault_from` reads it.
+
+        Raises NotFound, or Conflict if the account has too many faults.
+        """
+        return await self._database.write(partial(self._add_fault, account, wanted))
+
+    def _add_fault(self, account: str, wanted: MakeFault, tx: Tx) -> Fault:
+        if self._accounts.get(account) is None:
+            raise NotFound(f"There is no account {account}.")
+        return stored_faults.add(tx, self._faults, account, wanted, at_ms=self._clock.now_ms())
+
+    async def remove_fault(self, seq: int | None, account: str) -> int:
+        """Remove a fault of the account, or all of them; calls that they hold are let go. Returns how many went.
+
+        Raises NotFound if the account has no such fault.
+        """
+        removed = await self._database.write(partial(self._remove_fault, seq, account))
+        if seq is not None and not removed:
+            raise NotFound(f"There is no fault f{seq} in the account {account}.")
+        return removed
+
+    def _remove_fault(self, seq: int | None, account: str, tx: Tx) -> int:
+        return stored_faults.remove(tx, self._faults, account, seq, at_ms=self._clock.now_ms())
+
+    # Files
+
+    async def take_in(self, account: str, found: "Import") -> AsyncIterator["Progress"]:
+        """Write down what an exported file says, and an account has not yet; yields how far it has come after each
+        commit.
+
+        Raises StorageError, after which what was yielded last is there; NotFound or Conflict if the account was
+        removed or reset, after which nothing of the file is.
+        """
+        from sandbox.transfer import rows  # which a start can do without
+
+        known, is_all = await asyncio.to_thread(rows.known, found), False
+        while not is_all:
+            seen = await self._database.read(partial(rows.look, account=account, known=known))
+            known.note(seen)
+            is_all = seen.is_all
+        progress = found.start
+        for batch in found.batches():
+            write = partial(rows.write, account=account, batch=batch, known=known, at_ms=self._clock.now_ms())
+            written = await self._database.write(write)
+            known.note(written.seen)
+            progress = progress.after(batch, written.counts)
+            yield progress
+
+    # Time
+
+    async def freeze(self) -> None:
+        """Let the clock stand still. Raises StorageError; then it goes on."""
+        await self._clock_changed(self._clock.freeze)
+
+    async def resume(self) -> None:
+        """Let the clock run on from where it stands. Raises StorageError; then it stands still."""
+        await self._clock_changed(self._clock.resume)
+
+    async def to_system(self) -> None:
+        """Let the clock run and show the system's time again. What is planned keeps its distance, so that nothing comes
+        due by it."""
+        await self._scheduler.shift(lambda: -self._clock.ahead_ms, self._to_system)
+        await self._clock_changed()
+
+    def _to_system(self, by_ms: int) -> None:
+        self._clock.resume()
+        self._clock.reset()
+
+    async def advance(self, by_ms: int) -> int:
+        """Move the clock on and return after everything that came due has run to its end.
+
+        Raises Conflict if that were beyond the year 9999.
+        """
+        if self._clock.now_ms() + by_ms > LAST_MS:
+            raise Conflict("The clock would go beyond the year 9999. Bring it back to the system's time first.")
+        moments = await self._scheduler.advance(by_ms)
+        await self._clock_changed()
+        return moments
+
+    async def _clock_changed(self, change: Callable[[], None] | None = None) -> None:
+        """Tell that the clock has changed, or `change` it once that is written."""
+        await self._database.write(partial(self._tell_clock, change))
+        self._scheduler.wake()
+
+    def _tell_clock(self, change: Callable[[], None] | None, tx: Tx) -> None:
+        journal.record(tx, News.CLOCK_CHANGED, at_ms=self._clock.now_ms(), account=None)
+        if change is not None:
+            tx.then.append(change)
+
+
+def _concerns(account: str, msisdn: str, entry: Entry) -> bool:
+    return entry.kind in _GONE or (entry.account == account and entry.msisdn == msisdn)
+
+
+def _ends_attempt(delivery: WebhookDelivery, entry: Entry) -> bool:
+    """Whether there is nothing left to wait for: the attempt has ended, or what was owed is gone."""
+    if entry.kind in _GONE:  # what is gone of another account is no business of ours
+        return entry.account in (None, delivery.account)
+    return entry.subject == delivery.seq and entry.kind in _ENDINGS
+
+
+def _latest(delivery: WebhookDelivery, db: Queries) -> WebhookDelivery:
+    return outbox.get(db, delivery.seq) or delivery
+
+
+def _texted(message: Message, delivery: WebhookDelivery, db: Queries) -> Texted:
+    return Texted(message=messages.get(db, message.seq) or message, delivery=_latest(delivery, db))

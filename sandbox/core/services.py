@@ -1,0 +1,46 @@
+"""What the doors open to: the one typed object that every route gets.
+
+Nothing is done here; server.py fills it in once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sandbox.clock import Clock
+from sandbox.core.bus import Bus
+from sandbox.core.control import Control
+from sandbox.core.gateway import Gateway
+from sandbox.core.network import Network
+from sandbox.core.scenario_runner import Stage
+from sandbox.core.scheduler import Scheduler
+from sandbox.core.waits import Watch
+from sandbox.settings import Settings
+from sandbox.store.accounts import Directory
+from sandbox.store.database import Database
+from sandbox.store.faults import Faults
+
+
+class Listeners:
+    """How many event streams are open now."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    settings: Settings
+    origin: Mapping[str, str]  # where a setting was written, by its name; empty if a program made the settings
+    control_token: str | None  # as it is in force: from the settings, or generated because the address asks for one
+    database: Database
+    clock: Clock
+    accounts: Directory
+    faults: Faults
+    bus: Bus
+    scheduler: Scheduler
+    gateway: Gateway
+    stage: Stage
+    network: Network
+    control: Control
+    watch: Watch
+    listeners: Listeners

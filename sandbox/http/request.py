@@ -1,0 +1,71 @@
+"""What pages and control API both ask of a request: its account, its arguments, and whether somebody still waits."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from sandbox.core.services import House
+from sandbox.errors import NotFound
+from sandbox.http.access import Disconnected
+from sandbox.http.fields import Fields, Identifier
+from sandbox.model import Account, WebhookDelivery
+from sandbox.store import outbox
+from sandbox.wire.problems import quote
+
+T = TypeVar("T")
+
+
+def house_of(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+def account_of(request: Request) -> Account:
+    """The account that `?account=` names; `default` without it, or the first of the settings."""
+    accounts = house_of(request).accounts
+    name = request.query_params.get("account")
+    if name is None:
+        first = house_of(request).settings.accounts[0].name
+        return accounts.get("default") or accounts.get(first) or accounts.all()[0]
+    account = accounts.get(name)
+    if account is None:
+        raise NotFound(f"There is no account {quote(name)}.")
+    return account
+
+
+def seq_of(request: Request, letter: str) -> int:
+    """The number in the path's identifier."""
+    return Identifier(letter).read("id", request.path_params["id"])
+
+
+def query_of(request: Request) -> Fields:
+    """The query's arguments, without `account`, which a client may send with every call."""
+    return Fields({name: value for name, value in request.query_params.multi_items() if name != "account"})
+
+
+async def own_delivery(house: House, account: Account, seq: int) -> WebhookDelivery:
+    """The webhook delivery of that number, which has to be the account's."""
+    found = await house.database.read(lambda db: outbox.get(db, seq))
+    if found is None or found.account != account.name:
+        raise NotFound(f"There is no webhook delivery w{seq} in the account {account.name}.")
+    return found
+
+
+async def while_connected(request: Request, doing: Awaitable[T]) -> T:
+    """Await something that may take long; Disconnected, and it is cancelled, as soon as nobody waits for the answer."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            leaving = tasks.create_task(_left(request))
+            done = await doing
+            leaving.cancel()
+    except BaseExceptionGroup as group:  # of one: whichever came first cancelled the other
+        raise group.exceptions[0] from None
+    return done
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise Disconnected

@@ -1,0 +1,309 @@
+"""Waiting for messages and verifying them from a test, and what it is told when they are not as it expects.
+
+Plans for the objects of handset.py and testing.py, and what the objects of one account share; nothing of pytest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TypedDict, TypeVar
+from weakref import WeakSet
+
+from sandbox.client import Calls
+from sandbox.errors import SandboxError
+from sandbox.testkit import failure_messages
+from sandbox.testkit.failure_messages import Scene
+from sandbox.testkit.transport import Awaiting, Blocking, Json, Link, Plan, Refused
+from sandbox.testkit.types import Message, NearMiss, Request, Waited, read
+
+T = TypeVar("T")
+
+CALLS = Calls()
+CONVERSATIONS = 5  # that a failure shows, if it is about no handset in particular
+MOST = 500  # things of one list
+
+
+class ExpectationFailed(AssertionError):
+    """Something did not happen, or did, against what a test expects; the message says what happened instead."""
+
+
+class Filters(TypedDict, total=False):
+    """What a message has to be like. Numbers and sessions match exactly; `pattern` is a regular expression that is
+    looked for in the text."""
+
+    pattern: str
+    ignore_case: bool  # of the text's glob and of the pattern
+    session_id: str
+    from_: str
+    segments: int
+    encoding: str  # GSM-7 or UCS-2
+
+
+class AccountFilters(Filters, total=False):
+    """The same, where any message of an account may be meant."""
+
+    to: str
+    state: str
+    direction: str  # mt, from the application, or mo, from a handset
+
+
+@dataclass(slots=True, kw_only=True, weakref_slot=True, eq=False)
+class Desk:
+    """What the objects of one account share."""
+
+    link: Link
+    name: str
+    token: str
+    shortcode: str  # that a handset texts if nothing else is said
+    numbers: Callable[[str], str]  # telco -> a number that nobody has yet
+    unowned: Callable[[], Plan[Sequence[Request]]]  # calls with a token of no account, since this one was opened
+    hosted: ExitStack = field(default_factory=ExitStack)  # the application, if it is served here
+    client_url: str | None = None
+    cursor: int = 0  # up to which the account's own waits have gone
+    looked_at: set[str] = field(default_factory=set)  # refused calls that the test has seen
+    near_misses: list[NearMiss] = field(default_factory=list)  # of what was expected in vain
+    things: "WeakSet[Thing]" = field(default_factory=WeakSet)  # that an async test holds
+    plays: bool = False  # whether a scenario was started
+
+    @property
+    def url(self) -> str:
+        return self.link.transport.url
+
+
+def match_of(text: str | None, filters: Mapping[str, object], kind: type = Filters) -> dict[str, object]:
+    """The filters as the control API knows them. Raises TypeError for one that it does not."""
+    known = kind.__annotations__
+    for name in filters:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            wanted = f"Did you mean {near[0]}?" if near else f"There are: text, {', '.join(known)}."
+            raise TypeError(f"{name!r} is no filter of messages. {wanted}")
+    made = {"text": text, **{name.rstrip("_"): value for name, value in filters.items()}}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def found(match: Mapping[str, object], after: int = 0) -> Plan[list[Message]]:
+    """The messages that fit now, oldest first."""
+    answer = yield CALLS.wait(timeout=0, after=after, **match)
+    return list(read(Waited, answer).messages)
+
+
+def awaited(
+    desk: Desk,
+    match: Mapping[str, object],
+    *,
+    asked: Mapping[str, object],
+    count: int,
+    timeout: float,
+    after: int,
+    who: str = "",
+) -> Plan[list[Message]]:
+    """The first `count` messages after a number that fit; ExpectationFailed if they do not come in `timeout` seconds.
+
+    `asked` is the part of `match` that the test named, and `who` the handset's number if it is about one.
+    """
+    __tracebackhide__ = True
+    answer = yield CALLS.wait(timeout=timeout, count=count, after=after, **match)
+    waited = read(Waited, answer)
+    if waited.satisfied:
+        return list(waited.messages[:count])
+    near = _near(waited)
+    desk.near_misses += near
+    passed = [each for each in (yield from found(match)) if each.seq <= after]
+    what = "No message came" if not waited.messages else f"{len(waited.messages)} of {count} messages came"
+    scene = yield from scenery(desk, who)
+    raise ExpectationFailed(
+        failure_messages.unmet(
+            f"{what}{' to ' if who else ''}{who} within {timeout:g} s",
+            match=asked,
+            fits=waited.messages,
+            near=near,
+            passed=passed,
+            scene=scene,
+        )
+    )
+
+
+def verified(
+    desk: Desk,
+    match: Mapping[str, object],
+    *,
+    exactly: int | None = None,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    within: float = 0.0,
+    after: int | None = None,
+) -> Plan[Waited]:
+    answer = yield CALLS.verify(match, exactly=exactly, at_least=at_least, at_most=at_most, within=within, after=after)
+    waited = read(Waited, answer)
+    desk.near_misses += _near(waited)
+    return waited
+
+
+def _near(waited: Waited) -> list[NearMiss]:
+    """What came close. A text the other way did not: nobody takes one for the other."""
+    return [each for each in waited.near_misses if all(one.field != "direction" for one in each.differences)]
+
+
+def none_came(
+    desk: Desk,
+    match: Mapping[str, object],
+    *,
+    asked: Mapping[str, object],
+    within: float,
+    after: int = 0,
+    who: str = "",
+) -> Plan[None]:
+    """Nothing, if no message after a number fits, and none comes to within real seconds; else ExpectationFailed."""
+    __tracebackhide__ = True
+    waited = yield from verified(desk, match, exactly=0, within=within, after=after)
+    if not waited.satisfied:
+        scene = yield from scenery(desk, who)
+        headline = f"{_messages(len(waited.messages))} came{' to ' if who else ''}{who}, and none should"
+        raise ExpectationFailed(failure_messages.unmet(headline, match=asked, fits=waited.messages, scene=scene))
+
+
+def as_often(desk: Desk, match: Mapping[str, object], *, within: float, **times: int | None) -> Plan[list[Message]]:
+    """The messages that fit, if they are as many as they should be; else ExpectationFailed."""
+    __tracebackhide__ = True
+    waited = yield from verified(desk, match, within=within, **times)
+    if waited.satisfied:
+        return list(waited.messages)
+    wanted = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in times.items() if number is not None)
+    scene = yield from scenery(desk)
+    headline = f"{_messages(len(waited.messages))} came; wanted {wanted or 'at least 1'}"
+    raise ExpectationFailed(
+        failure_messages.unmet(headline, match=match, fits=waited.messages, near=_near(waited), scene=scene)
+    )
+
+
+def _messages(number: int) -> str:
+    return {0: "No message", 1: "1 message"}.get(number, f"{number} messages")
+
+
+def scenery(desk: Desk, who: str = "") -> Plan[Scene]:
+    """What there is to see now, of one handset or of the account."""
+    try:
+        calls = yield from own_requests()
+        unowned = yield from desk.unowned()
+        conversation = yield from transcript(who) if who else transcripts(CONVERSATIONS)
+    except SandboxError as error:  # the reason for the failure counts more than its scenery
+        return Scene(url=desk.url, called=True, transcript=f"It could not be read: {error}")
+    return Scene(
+        url=desk.url,
+        called=bool(calls),
+        refused=[each for each in calls if each.verdict == "refused"],
+        unowned=unowned,
+        transcript=conversation,
+    )
+
+
+def own_requests(**filters: str) -> Plan[list[Request]]:
+    """Calls to the gateway with the account's token, oldest first."""
+    answer = yield CALLS.list("requests", limit=MOST, **filters)
+    return [read(Request, each) for each in reversed(answer["requests"])]
+
+
+def requests(desk: Desk, **filters: str) -> Plan[list[Request]]:
+    """Calls to the gateway that count as the test's, oldest first, which the test has seen with this."""
+    made = [*(yield from own_requests(**filters)), *(yield from desk.unowned())]
+    desk.looked_at.update(each.id for each in made)
+    return sorted(made, key=lambda each: each.seq)
+
+
+def transcript(number: str, as_: str = "text") -> Plan[str]:
+    text: str = yield CALLS.transcript(number, as_)
+    return text
+
+
+def transcripts(most: int = MOST) -> Plan[str]:
+    """The conversations of all handsets, or of those that had something to say last."""
+    answer = yield CALLS.list("messages", limit=MOST)
+    numbers = dict.fromkeys(read(Message, each).handset for each in answer["messages"])
+    texts = []
+    for number in reversed(list(numbers)[:most]):
+        texts.append((yield from transcript(number)))
+    return "\n".join(texts)
+
+
+# Objects -----------------------------------------------------------------------------------------------------------
+
+
+class OfDesk:
+    """An object of an account."""
+
+    _desk: Desk
+    _link: Link
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._link = desk.link
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._desk.name} at {self._desk.url}>"
+
+
+class Now(OfDesk, Blocking):
+    """Whose verbs return when they are done."""
+
+
+class Later(OfDesk, Awaiting):
+    """Whose verbs are awaited. After each, what the test holds of the account is renewed."""
+
+    async def _drive(self, plan: Plan[T]) -> T:
+        __tracebackhide__ = True
+        result = await super()._drive(plan)
+        for thing in tuple(self._desk.things):
+            if not thing.settled:
+                try:
+                    thing.shape = await self._link.run_async(thing.fetched())
+                except Refused as error:
+                    if error.status != 404:
+                        raise
+                    self._desk.things.discard(thing)  # a reset forgot it, which is no failure of the verb
+        return result
+
+
+class Thing(OfDesk):
+    """Something whose values change while a test holds it."""
+
+    def __init__(self, desk: Desk, shape: Json) -> None:
+        super().__init__(desk)
+        self.shape = shape
+
+    @property
+    def id(self) -> str:
+        identifier: str = self.shape["id"]
+        return identifier
+
+    @property
+    def settled(self) -> bool:
+        """Whether its values will not change by themselves any more."""
+        raise NotImplementedError
+
+    def fetched(self) -> Plan[Json]:
+        raise NotImplementedError
+
+    def _now(self) -> Json:
+        return self.shape
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.shape['state']}>"
+
+
+class Fresh(Thing, Now):
+    """Asks for its values whenever they are read."""
+
+    def _now(self) -> Json:
+        if not self.settled:
+            self.shape = self._link.run(self.fetched())
+        return self.shape
+
+
+class AsOfLast(Thing, Later):
+    """Has its values as of the last verb of the account that was awaited."""
+
+    def __init__(self, desk: Desk, shape: Json) -> None:
+        super().__init__(desk, shape)
+        desk.things.add(self)

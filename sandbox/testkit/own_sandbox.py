@@ -1,0 +1,84 @@
+"""A sandbox that belongs to the tests of this process alone: in a thread of it, or in a child process.
+
+The server is imported only where it runs in this process.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from sandbox.client import SandboxClient
+from sandbox.model import Entry, News
+from sandbox.settings import Settings
+from sandbox.system import greenlets
+from sandbox.testkit import child_process
+from sandbox.testkit.transport import Link, Transport
+
+if TYPE_CHECKING:
+    from sandbox.core.services import House
+
+
+class Own(Protocol):
+    """What is asked of it when the account of a test is made or removed."""
+
+    def ahead_s(self) -> float:
+        """How far its clock is ahead of the system's."""
+
+    def last_unowned(self) -> int:
+        """The number of the last call to the gateway whose token no account has; 0 if there was none."""
+
+
+class _Inside:
+    """In this process: no call need be made for it."""
+
+    def __init__(self, house: "House") -> None:
+        self._house = house
+        self._last_unowned = 0
+
+    def ahead_s(self) -> float:
+        return self._house.clock.ahead_ms / 1000
+
+    def last_unowned(self) -> int:
+        return self._last_unowned
+
+    def note(self, entry: Entry) -> bool:
+        """Hear the news; none is wanted later."""
+        if entry.kind is News.MESSAGE_REFUSED and entry.account is None:
+            self._last_unowned = entry.seq
+        return False
+
+
+class _Beside:
+    """In a child process."""
+
+    def __init__(self, client: SandboxClient) -> None:
+        self._client = client
+
+    def ahead_s(self) -> float:
+        return float(self._client.clock()["ahead_s"])
+
+    def last_unowned(self) -> int:
+        newest = self._client.list("requests", unowned=True, limit=1)["requests"]
+        return int(newest[0]["seq"]) if newest else 0
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[tuple[Transport, Own]]:
+    """Run a sandbox while the block lasts: in a thread, or in a child process where threads are greenlets.
+
+    Raises SandboxError if it cannot be started.
+    """
+    if greenlets.replace_threads():
+        with child_process.serving(settings) as (url, control_token):
+            transport = Transport(url, control_token)
+            yield transport, _Beside(SandboxClient.over(Link(transport)))
+    else:
+        from sandbox import server
+
+        if "pyfakefs" in sys.modules:  # which forgets the modules that were imported while it replaced the file system
+            server.import_late()
+        with server.in_thread(settings) as (address, house):
+            own = _Inside(house)
+            with house.bus.subscribe(own.note):
+                yield Transport(address.url, house.control_token), own

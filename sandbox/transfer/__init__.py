@@ -1,0 +1,4 @@
+"""Export and import: rows into lines of a file, and back.
+
+In the order in which they may import each other: lines, identity, imports, rows.
+"""

@@ -1,0 +1,291 @@
+"""Kinds of arguments, by table: what is read, what is complained about, and that the schema says the same."""
+
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator
+
+from sandbox.errors import Invalid, NotFound
+from sandbox.http.fields import (
+    AnyNumber,
+    Argument,
+    Choice,
+    Cursor,
+    Fields,
+    Flag,
+    Given,
+    Identifier,
+    Kind,
+    Name,
+    Phone,
+    Record,
+    Seconds,
+    Short,
+    Text,
+    Wait,
+    Whole,
+    body_schema,
+    optional,
+    required,
+    usually,
+)
+from sandbox.model import Encoding, HandsetState
+
+SIZE = optional("size", Whole(1, 9), "How large.")
+COLOUR = required("colour", Choice(("red", "green")), "Which one.", "red")
+LABEL = usually("label", Text(5), "none", "What it is called.")
+PAINT = Record((COLOUR, SIZE))
+
+READ: list[tuple[Kind[Any], Any, Any]] = [
+    (Text(), "yes", "yes"),
+    (Text(), "one\ntwo\x1b", "one\ntwo\x1b"),
+    (Text(3), "₦₦₦", "₦₦₦"),
+    (Text(None), "x" * 100_000, "x" * 100_000),
+    (Choice(("a", "b")), "b", "b"),
+    (Choice(tuple(HandsetState)), "off", HandsetState.OFF),
+    (Seconds(10), 0, 0.0),
+    (Seconds(10), 10, 10.0),
+    (Seconds(10), 0.5, 0.5),
+    (Whole(1, 9), 1, 1),
+    (Whole(1, 9), 9.0, 9),
+    (Flag(), True, True),
+    (Flag(), False, False),
+    (Cursor(), "m12", 12),
+    (Cursor(), "s12", 12),
+    (Cursor(), "12", 12),
+    (Cursor(), 12, 12),
+    (Cursor(), 0, 0),
+    (Wait(), True, 30.0),
+    (Wait(), False, None),
+    (Wait(), 0, 0.0),
+    (Wait(), 300, 300.0),
+    (Phone(), "2348020000000", "2348020000000"),
+    (Phone(), "+2348020000000", "2348020000000"),
+    (Phone(), "002348020000000", "2348020000000"),
+    (Short(), "48974", "48974"),
+    (AnyNumber(), "+2348020000000", "2348020000000"),
+    (AnyNumber(), "48974", "48974"),
+    (AnyNumber(), "012", "012"),
+    (Identifier("m"), "m12", 12),
+    (Name(), "happy-survey", "happy-survey"),
+]
+
+REFUSED: list[tuple[Kind[Any], Any]] = [
+    (Text(), 5),
+    (Text(), True),
+    (Text(), ["x"]),
+    (Text(3), "four"),
+    (Choice(("a", "b")), "c"),
+    (Choice(("a", "b")), "A"),
+    (Choice(("a", "b")), 1),
+    (Choice(tuple(Encoding)), "GSM7"),
+    (Seconds(10), -0.1),
+    (Seconds(10), 10.1),
+    (Seconds(10), True),
+    (Seconds(10), "5"),
+    (Seconds(10), [5]),
+    (Whole(1, 9), 0),
+    (Whole(1, 9), 10),
+    (Whole(1, 9), 1.5),
+    (Whole(1, 9), True),
+    (Whole(1, 9), "5"),
+    (Flag(), "true"),
+    (Flag(), 1),
+    (Cursor(), "yesterday"),
+    (Cursor(), "x12"),
+    (Cursor(), "mm12"),
+    (Cursor(), "m"),
+    (Cursor(), "-1"),
+    (Cursor(), -1),
+    (Cursor(), 1.5),
+    (Cursor(), True),
+    (Cursor(), "9" * 30),
+    (Cursor(), "m١"),
+    (Wait(), "long"),
+    (Wait(), -1),
+    (Wait(), 301),
+    (Wait(), [1]),
+    (Phone(), "08020000000"),
+    (Phone(), "cinema"),
+    (Phone(), "123456"),
+    (Phone(), 2348020000000),
+    (Short(), "12"),
+    (Short(), "1" * 16),
+    (Short(), "+48974"),
+    (AnyNumber(), "cinema"),
+    (AnyNumber(), "12"),
+    (AnyNumber(), "1" * 16),
+    (AnyNumber(), 48974),
+    (Identifier("m"), "r12"),
+    (Identifier("m"), "m"),
+    (Identifier("m"), "m1x"),
+    (Identifier("m"), "m" + "9" * 25),
+    (PAINT, []),
+    (PAINT, "red"),
+    (PAINT, {}),
+    (PAINT, {"colour": "blue"}),
+    (PAINT, {"colour": None}),
+    (PAINT, {"colour": "red", "size": 10}),
+    (PAINT, {"colour": "red", "shape": "round"}),
+]
+
+
+def told(kind: Kind[Any], value: object) -> dict[str, str]:
+    """What is complained about."""
+    with pytest.raises((Invalid, NotFound)) as caught:
+        kind.read("it", value)
+    return dict(caught.value.fields) if isinstance(caught.value, Invalid) else {"it": str(caught.value)}
+
+
+@pytest.mark.parametrize(("kind", "value", "read"), READ)
+def test_what_is_accepted_is_read(kind: Kind[Any], value: object, read: object) -> None:
+    found = kind.read("it", value)
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize(("kind", "value", "_"), READ)
+def test_what_is_accepted_fits_the_schema(kind: Kind[Any], value: object, _: object) -> None:
+    Draft202012Validator(kind.schema).validate(value)
+
+
+@pytest.mark.parametrize(("kind", "value"), REFUSED)
+def test_what_is_not_accepted_is_complained_about_by_name(kind: Kind[Any], value: object) -> None:
+    for name, reason in told(kind, value).items():
+        assert name.split(".")[0] == "it"
+        assert name.split(".")[-1] in reason or isinstance(kind, Identifier)
+
+
+@pytest.mark.parametrize(("kind", "value"), REFUSED)
+def test_what_is_not_accepted_does_not_fit_the_schema(kind: Kind[Any], value: object) -> None:
+    assert not Draft202012Validator(kind.schema).is_valid(value)
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800"])
+def test_a_text_that_cannot_be_stored_is_complained_about(text: str) -> None:
+    assert "Leave it out" in told(Text(), text)["it"]
+
+
+def test_a_complaint_shows_hostile_text_harmlessly_and_not_at_length() -> None:
+    for kind in (Choice(("a",)), Cursor(), Phone(), AnyNumber(), Identifier("m"), Flag()):
+        (reason,) = told(kind, "\x1b[2J\u202e" + "x" * 200).values()
+        assert reason.isprintable()
+        assert len(reason) < 220
+
+
+# Fields ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "read"),
+    [
+        ("5", Whole(1, 9), 5),
+        ("5", Seconds(9), 5.0),
+        ("0.5", Seconds(9), 0.5),
+        ("1e0", Seconds(9), 1.0),
+        ("true", Flag(), True),
+        ("false", Flag(), False),
+        ("m5", Cursor(), 5),
+        ("5", Text(), "5"),
+    ],
+)
+def test_in_a_query_everything_is_text(text: str, kind: Kind[Any], read: object) -> None:
+    fields = Fields({"it": text})
+    assert fields.take(optional("it", kind, "")) == read
+    fields.done()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("0", Whole(1, 9)),
+        ("1.0", Whole(1, 9)),
+        ("１", Whole(1, 9)),
+        ("1_0", Whole(1, 20)),
+        ("9" * 5000, Whole(1, 9)),
+        ("nan", Seconds(9)),
+        ("inf", Seconds(9)),
+        ("1_0", Seconds(20)),
+        ("１", Seconds(9)),
+        ("long", Seconds(9)),
+        ("yes", Flag()),
+        ("True", Flag()),
+    ],
+)
+def test_a_text_that_stands_for_no_such_value_is_complained_about(text: str, kind: Kind[Any]) -> None:
+    fields = Fields({"it": text})
+    argument: Argument[Any] = optional("it", kind, "")
+    assert fields.take(argument) is None
+    assert list(fields.complaints) == ["it"]
+
+
+@pytest.mark.parametrize("nothing", [{}, {"size": None, "label": None}, {"size": "", "label": ""}])
+def test_null_and_the_empty_text_count_as_not_given(nothing: dict[str, object]) -> None:
+    for json in (True, False):
+        fields = Fields(nothing, json=json)
+        assert (fields.take(SIZE), fields.take(LABEL)) == (None, "none")
+        fields.done()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_what_is_required_and_missing_is_told_with_what_to_send(value: object) -> None:
+    fields = Fields({"colour": value}, json=True)
+    fields.take(COLOUR)
+    assert fields.complaints == {"colour": "colour is missing or empty. Send one of: red, green."}
+
+
+def test_all_complaints_come_at_once_and_unknown_names_last() -> None:
+    fields = Fields({"shape": 1, "size": 10, "colour": "blue", "label": "too long"}, json=True)
+    fields.values((COLOUR, SIZE, LABEL))
+    with pytest.raises(Invalid) as caught:
+        fields.done()
+    assert [name for name, _ in caught.value.fields] == ["colour", "size", "label", "shape"]
+
+
+def test_what_was_said_of_an_argument_first_stands() -> None:
+    fields = Fields({})
+    fields.wrong("size", "first")
+    fields.wrong("size", "second")
+    assert fields.complaints == {"size": "first"}
+
+
+def test_an_object_has_arguments_of_its_own() -> None:
+    paint = optional("paint", PAINT, "")
+    given = Fields({"paint": {"colour": "red", "size": 3}}, json=True).take(paint)
+    assert given is not None
+    assert (given[COLOUR], given[SIZE]) == ("red", 3)
+
+
+def test_complaints_about_an_object_name_the_way_to_what_is_wrong() -> None:
+    wall = Record((required("paint", PAINT, ""), optional("height", Seconds(9), "")))
+    fields = Fields({"wall": {"paint": {"size": 10, "shape": 1}, "height": -1}}, json=True)
+    fields.take(optional("wall", wall, ""))
+    assert list(fields.complaints) == ["wall.paint.colour", "wall.paint.size", "wall.paint.shape", "wall.height"]
+
+
+def test_a_flood_of_unknown_arguments_is_not_repeated() -> None:
+    with pytest.raises(Invalid) as caught:
+        Fields({f"x{number}": 1 for number in range(1000)}).done()
+    assert len(caught.value.fields) == 20
+
+
+def test_what_was_given_is_asked_for_by_argument() -> None:
+    assert Given({SIZE: 3})[SIZE] == 3
+    with pytest.raises(KeyError):
+        Given({SIZE: 3})[LABEL]
+
+
+def test_a_body_may_hold_null_for_whatever_is_not_required() -> None:
+    schema = Draft202012Validator(body_schema((COLOUR, SIZE, LABEL, optional("wait", Wait(), ""))))
+    assert schema.is_valid({"colour": "red"})
+    assert schema.is_valid({"colour": "red", "size": None, "label": None, "wait": None})
+    assert not schema.is_valid({"size": 1})
+    assert not schema.is_valid({"colour": None})
+    assert not schema.is_valid({"colour": "red", "shape": 1})
+
+
+def test_an_argument_shows_its_usual_value_and_its_example() -> None:
+    assert LABEL.schema["default"] == "none"
+    assert "default" not in SIZE.schema
+    assert COLOUR.schema["examples"] == ["red"]
+    assert usually("on", Flag(), False, "").schema["default"] is False
