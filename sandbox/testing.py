@@ -101,6 +101,7 @@ __all__ = [
     "Server",
     "Waited",
     "WebhookDelivery",
+    "application",
     "attach",
     "start",
 ]
@@ -578,3 +579,15 @@ def attach(url: str, control_token: str | None = None, *, run: str | None = None
         yield server
     finally:
         transport.close()
+
+
+@contextmanager
+def application(app: Callable[..., Any]) -> Iterator[str]:
+    """Serve an ASGI or WSGI application on a free port of 127.0.0.1 while the block runs; yields its address.
+
+    `Sandbox.serve` does so for one test; this is for an application that serves several.
+    """
+    from sandbox.http import server as http_server  # brings uvicorn along
+
+    with http_server.application(app) as url:
+        yield url

@@ -83,10 +83,10 @@ def test_an_error_of_the_block_is_the_block_s_and_ends_it() -> None:
 
 
 PARENT = """
-from sandbox import child
+from sandbox.testkit import child_process
 from sandbox.settings import Settings
 
-with child.serving(Settings(port=0, db=":memory:")) as (url, _):
+with child_process.serving(Settings(port=0, db=":memory:")) as (url, _):
     print(url, flush=True)
     input()
 """
