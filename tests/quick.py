@@ -75,8 +75,8 @@ LEFT_OUT = (
     "webhooks/test_hostile.py",
     "webhooks/test_poster.py",
     "rules/test_retry.py",
-    "contract/test_requests.py::test_arbitrary_json_is_a_message_or_has_problems",
-    "webhooks/test_dispatcher.py::test_whatever_is_asked_for_attempts_and_state_are_the_models",
+    "wire/test_requests.py::test_arbitrary_json_is_a_message_or_has_problems",
+    "core/test_dispatcher.py::test_whatever_is_asked_for_attempts_and_state_are_the_models",
 )
 
 
