@@ -33,20 +33,24 @@ async def submit(ninebits: AsyncSandbox, to: str, text: str, session_id: str = "
 async def application(ninebits: AsyncSandbox, status: int = 200) -> AsyncIterator[None]:
     """An application in the loop of the test: it answers a webhook after it has sent a message of its own."""
 
+    answering: set[asyncio.Task[None] | None] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.current_task())
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line)
         came = json.loads(await reader.readexactly(length))
         if status == 200:
             await submit(ninebits, came["from"], f"got {came['message']}", came["session_id"])
         writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}".encode())
-        await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     ninebits.client_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/sms"
     async with server:
         yield
+        await asyncio.gather(*(each for each in answering if each is not None))  # what waits for no answer has one
 
 
 @in_loop
