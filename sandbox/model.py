@@ -243,7 +243,8 @@ class WebhookDelivery:
     next_attempt_ms: int | None = None
     redelivery_of: int | None = None
     edited: bool = False  # a redelivery whose body somebody wrote: any bytes that are UTF-8
-    put_off_ms: int = 0  # how much later than at their offsets the retries come: see webhooks.retry.taken_up
+    put_off_ms: int = 0  # how much later than at their offsets the retries come: see rules.retry.taken_up
+    taken_up: bool = False  # the attempt that is planned or under way uses up no retry: a start asked for it
 
     @property
     def id(self) -> str:

@@ -224,8 +224,9 @@ def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
                 retries_used=delivery.retries_used,
                 first_failed_ms=delivery.first_failed_ms,
                 now_ms=at_ms,
+                again=delivery.taken_up,
             )
-            outbox.put_off(tx, delivery.seq, retries_used=retries_used, put_off_ms=put_off_ms)
+            outbox.take_up(tx, delivery.seq, retries_used=retries_used, put_off_ms=put_off_ms)
     return len(cut_off)
 
 
@@ -337,6 +338,8 @@ class Dispatcher:
             first_failed_ms=None if decision.state is DeliveryState.DELIVERED else first_failed_ms,
             retries_used=delivery.retries_used + (decision.state is DeliveryState.RETRYING),
         )
+        if delivery.taken_up:
+            outbox.taken_up_is_over(tx, delivery.seq)
         if decision.next_attempt_ms is not None:
             _schedule(tx, delivery, decision.next_attempt_ms)
         else:  # whatever the order is by now: one that waits for its turn must not wait for ever

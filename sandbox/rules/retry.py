@@ -65,13 +65,17 @@ def decide(
     return Decision(DeliveryState.RETRYING, max(due_ms, now_ms))
 
 
-def taken_up(*, schedule_s: Sequence[int], retries_used: int, first_failed_ms: int, now_ms: int) -> tuple[int, int]:
+def taken_up(
+    *, schedule_s: Sequence[int], retries_used: int, first_failed_ms: int, now_ms: int, again: bool = False
+) -> tuple[int, int]:
     """`retries_used` and `put_off_ms` of a webhook whose retry came due while the sandbox did not run [S].
 
     It is attempted at once, which uses up no retry; those that are left follow at their distances from now. So an
     application that comes up after the sandbox still gets what is owed to it, and no two attempts come in a burst.
+    `again`: an earlier start asked for that attempt already, and it did not come to its end.
     """
-    left = min(max(0, retries_used - 1), len(schedule_s))  # the retry that is due now is still to come
+    left = retries_used if again else max(0, retries_used - 1)  # the retry that is due now is still to come
+    left = min(left, len(schedule_s))
     last_s = schedule_s[left - 1] if left else 0
     return left, now_ms - first_failed_ms - last_s * 1000
 

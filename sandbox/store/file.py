@@ -19,6 +19,7 @@ UPGRADES = (  # from each version of the schema to the next, beginning with that
     "ALTER TABLE webhook_deliveries ADD COLUMN put_off_ms INTEGER NOT NULL DEFAULT 0;"
     "CREATE TABLE sent_dates (account TEXT PRIMARY KEY, last_us INTEGER NOT NULL) WITHOUT ROWID;"
     "INSERT INTO sent_dates SELECT account, MAX(at_ms) * 1000 FROM messages WHERE direction = 'mo' GROUP BY account;",
+    "ALTER TABLE webhook_deliveries ADD COLUMN taken_up INTEGER NOT NULL DEFAULT 0;",
 )
 SCHEMA_VERSION = 1 + len(UPGRADES)
 LONGEST_LOG = 8_000  # pages, after which SQLite itself brings them into the file, within a commit

@@ -27,7 +27,7 @@ from sandbox.store.database import Due, Queries, Tx
 
 _DELIVERY = """
 SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used,
-       first_failed_ms, next_attempt_ms, redelivery_of, edited, put_off_ms
+       first_failed_ms, next_attempt_ms, redelivery_of, edited, put_off_ms, taken_up
   FROM webhook_deliveries
 """
 OPEN = "state IN ('pending', 'in_flight', 'retrying')"
@@ -54,6 +54,7 @@ def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
         redelivery_of=row[13],
         edited=bool(row[14]),
         put_off_ms=row[15],
+        taken_up=bool(row[16]),
     )
 
 
@@ -140,6 +141,11 @@ def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDeliver
     return [_to_delivery(row) for row in rows]
 
 
+def taken_up_is_over(tx: Tx, seq: int) -> None:
+    """The attempt has ended for which a start asked; a retry follows."""
+    tx.execute("UPDATE webhook_deliveries SET taken_up = 0 WHERE seq = :seq", {"seq": seq})
+
+
 def update(
     tx: Tx,
     seq: int,
@@ -164,10 +170,11 @@ def update(
     )
 
 
-def put_off(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
-    """Let the retries that are left come later than at their offsets from the first failure."""
+def take_up(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
+    """Let the attempt that is due use up no retry, and those that are left come later than at their offsets from the
+    first failure."""
     tx.execute(
-        "UPDATE webhook_deliveries SET retries_used = :retries, put_off_ms = :by WHERE seq = :seq",
+        "UPDATE webhook_deliveries SET retries_used = :retries, put_off_ms = :by, taken_up = 1 WHERE seq = :seq",
         {"retries": retries_used, "by": put_off_ms, "seq": seq},
     )
 

@@ -135,7 +135,8 @@ CREATE TABLE webhook_deliveries (
   next_attempt_ms INTEGER,
   redelivery_of INTEGER,
   edited INTEGER NOT NULL DEFAULT 0, -- 1: somebody wrote the body of this redelivery
-  put_off_ms INTEGER NOT NULL DEFAULT 0 -- how much later than their offsets the retries come, as nothing ran meanwhile
+  put_off_ms INTEGER NOT NULL DEFAULT 0, -- how much later than their offsets the retries come, as nothing ran meanwhile
+  taken_up INTEGER NOT NULL DEFAULT 0 -- 1: a start asked for the attempt that is planned or under way, beside the retries
 );
 CREATE INDEX webhook_deliveries_open ON webhook_deliveries (account, msisdn, seq)
   WHERE state IN ('pending', 'in_flight', 'retrying');

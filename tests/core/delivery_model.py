@@ -60,6 +60,7 @@ class Owed:
     failed_ms: int | None = None  # when the first scheduled attempt was known to have failed
     retries: int = 0  # that were used up
     put_off_ms: int = 0  # how much later the retries come, because the sandbox did not run
+    taken_up: bool = False  # the attempt that is due or under way uses up no retry
     tries: list[Try] = field(default_factory=list)
 
     @property
@@ -136,7 +137,9 @@ class Model:
                     it.due_ms = self.now_ms
                     is_late = True
             if is_late and it.failed_ms is not None:
-                it.retries = max(0, it.retries - 1)
+                if not it.taken_up:
+                    it.retries = max(0, it.retries - 1)
+                it.taken_up = True
                 earlier_s = self._schedule_s[it.retries - 1] if it.retries else 0
                 it.put_off_ms = self.now_ms - it.failed_ms - earlier_s * 1000
         self.advance(self.now_ms)
@@ -171,6 +174,7 @@ class Model:
             self._follow(it, attempt.answer)
 
     def _follow(self, it: Owed, answer: Answer) -> None:
+        it.taken_up = False
         if answer.succeeds:
             return self._close(it, "delivered")
         if it.failed_ms is None:

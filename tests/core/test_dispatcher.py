@@ -958,6 +958,29 @@ async def test_an_application_that_is_down_for_ten_hours_is_tried_by_the_retries
 
 
 @in_loop
+async def test_a_sandbox_that_is_stopped_again_and_again_adds_no_retry(tmp_path: Path) -> None:
+    db, retry_s = tmp_path / "sandbox.db", (5, 8, 11)
+    async with receiving(answer(503)) as receiver:
+        async with playing(receiver, db=db, retry_s=retry_s) as play:
+            seq = await play.owe()
+            await play.advance(8)  # two retries are used up, the third is planned
+            now_ms = play.house.clock.now_ms()
+        receiver.then = HANG
+        for started in range(3):
+            now_ms += 36_000_000
+            with as_the_host_says(now_ms):
+                async with playing(receiver, db=db, retry_s=retry_s):
+                    await receiver.until(4 + started)
+        receiver.then = answer(503)
+        with as_the_host_says(now_ms):
+            async with playing(receiver, db=db, retry_s=retry_s) as play:
+                await play.advance(3600)
+                assert [(got.at_ms - now_ms) / 1000 for got in receiver.got[-2:]] == [0, 3]
+                assert (await play.kinds(seq)).count(OutcomeKind.INTERRUPTED) == 3
+                assert await play.state(seq) == DeliveryState.EXHAUSTED
+
+
+@in_loop
 async def test_a_text_that_nobody_could_attempt_is_attempted_at_the_start_with_all_its_retries(tmp_path: Path) -> None:
     async with receiving(answer(503)) as receiver:
         db = tmp_path / "sandbox.db"

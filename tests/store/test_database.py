@@ -594,6 +594,7 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_is_in_i
             "DROP INDEX webhook_deliveries_failed; DROP INDEX webhook_deliveries_edited; "
             "ALTER TABLE webhook_deliveries DROP COLUMN edited; "
             "ALTER TABLE webhook_deliveries DROP COLUMN put_off_ms; DROP TABLE sent_dates; "
+            "ALTER TABLE webhook_deliveries DROP COLUMN taken_up; "
             "INSERT INTO messages VALUES (1, 5, 'default', 'mo', '2348020000000', '48974', 'Hi', 's', NULL, "
             "'1970-01-01T00:00:00.005000Z', 'mtn', 'gsm7', 1, 'routed', NULL, NULL, 1, NULL, NULL, NULL, NULL); "
             "INSERT INTO webhook_deliveries VALUES (1, 1, 'default', '2348020000000', '48974', 'http://127.0.0.1/', "
