@@ -43,9 +43,14 @@ class Subscription:
             raise StopAsyncIteration
         return self._entries.popleft()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is an entry to take, or there will be none."""
+        return bool(self._entries) or self._ended
+
     async def heard(self) -> None:
         """Return when there is an entry to take, or there will be none."""
-        while not (self._entries or self._ended):
+        while not self.waiting:
             self._woken.clear()
             await self._woken.wait()
 

@@ -221,15 +221,20 @@ class Scheduler:
             return await self._advance(self._clock.now_ms() + by_ms)
 
     async def advance_to(self, until_ms: int) -> int:
-        """`advance` to a moment; nothing happens if somebody else moved the clock there in the meantime."""
+        """`advance` a clock that stands still to a moment, and no further once it runs; nothing happens if somebody
+        else moved it there in the meantime."""
         async with self._advancing:
-            return await self._advance(until_ms) if until_ms > self._clock.now_ms() else 0
+            if not self._clock.frozen or until_ms <= self._clock.now_ms():
+                return 0
+            return await self._advance(until_ms, while_frozen=True)
 
-    async def _advance(self, until_ms: int) -> int:
+    async def _advance(self, until_ms: int, *, while_frozen: bool = False) -> int:
         self._until_ms, moments = until_ms, 0
         try:
             await self._end_of_moment()
             while self._until_ms is not None and not self._stopping:
+                if while_frozen and not self._clock.frozen:
+                    break
                 due_ms, begun = self._next_after(self._clock.now_ms()), self._begun
                 if due_ms is None or due_ms > self._until_ms:
                     await self._move_to(self._until_ms)

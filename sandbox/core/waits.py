@@ -146,7 +146,7 @@ class Watch:
         The time that a scenario's step gives is the application's, so that it is over only after as much real time.
         """
         timers = await self._database.read(lambda db: outbox.next_of_account(db, account))
-        if not timers:
+        if not timers or news.waiting:
             return
         due_ms, kind = min((self._scheduler.starts_ms(lane, due_ms), kind) for lane, kind, due_ms in timers)
         if kind is TimerKind.WINDOW and due_ms - self._clock.now_ms() > quiet_s * 1000:

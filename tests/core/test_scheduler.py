@@ -212,6 +212,22 @@ async def test_an_advance_ends_where_the_clock_is_when_everything_is_forgotten()
         assert bench.clock.now_ms() - bench.begun_ms == 1000
 
 
+@pytest.mark.parametrize("first", ["its own moment", "another advance"])
+@in_loop
+async def test_a_jump_of_a_clock_that_stands_still_ends_when_it_is_resumed(first: str) -> None:
+    async with running() as bench:
+        bench.gates["lane"] = asyncio.Event()
+        await bench.due(1, 1)
+        async with asyncio.TaskGroup() as tasks:
+            if first == "another advance":
+                tasks.create_task(bench.scheduler.advance(1000))
+            tasks.create_task(bench.scheduler.advance_to(bench.begun_ms + HOUR_MS))
+            await bench.until(lambda: bench.subjects == [1])
+            bench.clock.resume()
+            bench.gates["lane"].set()
+        assert bench.clock.now_ms() - bench.begun_ms < HOUR_MS
+
+
 @in_loop
 async def test_a_chore_is_done_at_once_and_then_whenever_it_says() -> None:
     async with running() as bench:

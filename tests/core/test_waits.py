@@ -21,6 +21,7 @@ from sandbox.model import Account, DeliveryState, Msisdn, Outcome, OutcomeKind, 
 from sandbox.rules.matching import Match
 from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import outbox
+from sandbox.store.database import Queries
 
 P = ParamSpec("P")
 ADA, BEN = Msisdn("2348020000000"), Msisdn("2347030000000")
@@ -381,6 +382,34 @@ async def test_the_clock_does_not_jump_before_a_late_answer_could_be_reacted_to(
                 patch.setattr(waits, "QUIET_S", 0.2)  # the application may take as long on a busy machine
                 waited = await play.wait_for(text="Which film?")
         assert waited.messages[0].at_ms == begun_ms
+        assert play.house.clock.now_ms() == begun_ms
+
+
+@in_loop
+async def test_the_clock_does_not_jump_when_news_comes_while_the_next_timer_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with playing() as play:
+        await play.submit()
+        begun_ms, read = play.house.clock.now_ms(), play.house.database.read
+        looked: list[str] = []
+
+        async def read_slowly(fn: Callable[[Any], Any]) -> Any:
+            found = await read(fn)
+            if len(looked) == 1:
+                looked.append("Which film?")
+                await play.submit("Which film?")
+            return found
+
+        def look(db: Queries, account: str) -> Any:
+            looked.append(account)
+            return next_of_account(db, account)
+
+        next_of_account = outbox.next_of_account
+        monkeypatch.setattr(outbox, "next_of_account", look)
+        monkeypatch.setattr(play.house.database, "read", read_slowly)
+        await play.reply_in(TWO_HOURS_MS)
+        assert (await play.wait_for(text="Which film?")).satisfied
         assert play.house.clock.now_ms() == begun_ms
 
 
