@@ -379,6 +379,28 @@ def test_a_clock_that_cannot_be_frozen_goes_on_and_one_that_cannot_be_resumed_st
         assert bench.get("/clock")["frozen"] is after
 
 
+def test_a_clock_that_cannot_be_brought_to_the_systems_time_stays_where_it_was(bench: Bench, trouble: Trouble) -> None:
+    assert bench.call("PUT", "/clock", {"action": "advance", "seconds": 3600}).status_code == 200
+    for number in count(1):
+        trouble.arm("full", number, lasting=True, only="sandbox-writer")
+        told = bench.call("PUT", "/clock", {"action": "system"})
+        trouble.lift()
+        if told.status_code == 200:
+            break
+        assert bench.get("/clock")["ahead_s"] > 3000, f"call {number} failed"
+    assert number > 3
+    assert abs(bench.get("/clock")["ahead_s"]) < 60
+
+
+def test_a_clock_that_was_moved_is_told_as_moved_though_it_cannot_be_written(bench: Bench, trouble: Trouble) -> None:
+    bench.call("PUT", "/clock", {"action": "advance", "seconds": 0})  # what is done at a start is over
+    trouble.arm("full", 1, lasting=True, only="sandbox-writer")
+    told = bench.call("PUT", "/clock", {"action": "advance", "seconds": 3600})
+    trouble.lift()
+    assert told.status_code == 200
+    assert told.json()["ahead_s"] > 3000
+
+
 def test_a_reset_that_fails_leaves_the_clock_where_it_was(bench: Bench, trouble: Trouble) -> None:
     assert bench.call("PUT", "/clock", {"action": "advance", "seconds": 3600}).status_code == 200
     before = bench.get("/clock")["now"]

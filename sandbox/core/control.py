@@ -6,6 +6,7 @@ called alike by the control API and the pages; reading needs no verb and goes st
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from sandbox.core.network import Network
 from sandbox.core.scenario_runner import Stage
 from sandbox.core.scheduler import Scheduler
 from sandbox.core.waits import Watch
-from sandbox.errors import Conflict, Invalid, NotFound
+from sandbox.errors import Conflict, Invalid, NotFound, StorageError
 from sandbox.model import (
     Account,
     Entry,
@@ -301,34 +302,40 @@ class Control:
 
     async def to_system(self) -> None:
         """Let the clock run and show the system's time again. What is planned keeps its distance, so that nothing comes
-        due by it."""
-        await self._scheduler.shift(lambda: -self._clock.ahead_ms, self._to_system)
-        await self._clock_changed()
+        due by it. Raises StorageError; then it stays as it was."""
+        await self._database.write(self._to_system, alone=True)
 
-    def _to_system(self, by_ms: int) -> None:
+    def _to_system(self, tx: Tx) -> None:
+        self._scheduler.shift(tx, -self._clock.ahead_ms, lambda _: self._run_with_system())
+        journal.record(tx, News.CLOCK_CHANGED, at_ms=self._clock.system_ms(), account=None)
+
+    def _run_with_system(self) -> None:
         self._clock.resume()
         self._clock.reset()
 
     async def advance(self, by_ms: int) -> int:
         """Move the clock on and return after everything that came due has run to its end.
 
-        Raises Conflict if that were beyond the year 9999.
+        Raises Conflict if that were beyond the year 9999. It has moved even if nobody can be told of it.
         """
         if self._clock.now_ms() + by_ms > LAST_MS:
             raise Conflict("The clock would go beyond the year 9999. Bring it back to the system's time first.")
         moments = await self._scheduler.advance(by_ms)
-        await self._clock_changed()
+        with suppress(StorageError):
+            await self._database.write(self._tell_clock)
         return moments
 
-    async def _clock_changed(self, change: Callable[[], None] | None = None) -> None:
-        """Tell that the clock has changed, or `change` it once that is written."""
-        await self._database.write(partial(self._tell_clock, change))
+    async def _clock_changed(self, change: Callable[[], None]) -> None:
+        """`change` the clock once it is written that it has changed."""
+        await self._database.write(partial(self._change_clock, change))
         self._scheduler.wake()
 
-    def _tell_clock(self, change: Callable[[], None] | None, tx: Tx) -> None:
+    def _change_clock(self, change: Callable[[], None], tx: Tx) -> None:
+        self._tell_clock(tx)
+        tx.then.append(change)
+
+    def _tell_clock(self, tx: Tx) -> None:
         journal.record(tx, News.CLOCK_CHANGED, at_ms=self._clock.now_ms(), account=None)
-        if change is not None:
-            tx.then.append(change)
 
 
 def _concerns(account: str, msisdn: str, entry: Entry) -> bool:

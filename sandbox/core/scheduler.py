@@ -127,18 +127,14 @@ class Scheduler:
         self._until_ms = None
         self.wake()
 
-    async def shift(self, by_ms: Callable[[], int], change: Callable[[int], None]) -> None:
-        """Let the clock jump by `by_ms` milliseconds, either way, by calling `change` with it; everything that is
-        planned goes along, so that it keeps its distance and nothing comes due by it.
+    def shift(self, tx: Tx, by_ms: int, change: Callable[[int], None]) -> None:
+        """Let the clock jump by `by_ms` milliseconds, either way, by calling `change` with it after the commit;
+        everything that is planned goes along, so that it keeps its distance and nothing comes due by it.
 
-        Raises StorageError; then nothing has changed.
+        The write has to be `alone`.
         """
-        await self._database.write(partial(self._shift, by_ms, change), alone=True)
-
-    def _shift(self, by_ms: Callable[[], int], change: Callable[[int], None], tx: Tx) -> None:
-        by = by_ms()
-        outbox.shift(tx, by)
-        tx.then.append(partial(self._shifted, by, change))
+        outbox.shift(tx, by_ms)
+        tx.then.append(partial(self._shifted, by_ms, change))
 
     def _shifted(self, by_ms: int, change: Callable[[int], None]) -> None:
         change(by_ms)
@@ -154,7 +150,7 @@ class Scheduler:
     async def _follow_system(self) -> None:
         """Go along when the system's clock was set, or the machine slept."""
         try:
-            await self.shift(self._clock.jump_ms, self._clock.follow)
+            await self._database.write(lambda tx: self.shift(tx, self._clock.jump_ms(), self._clock.follow), alone=True)
         except StorageError as error:
             log.error("Cannot follow the system's clock yet: %s", error)
             await self._clock.pause(AGAIN_S)
