@@ -49,8 +49,9 @@ def put(tx: Tx, account: Account, *, edited: bool = True) -> None:
 
 
 def remove(tx: Tx, name: str) -> None:
-    """Remove an account. What was recorded under its name is the caller's to remove."""
+    """Remove an account, with its newest `sent_date`. What was recorded under its name is the caller's to remove."""
     tx.execute("DELETE FROM accounts WHERE name = :name", {"name": name})
+    tx.execute("DELETE FROM sent_dates WHERE account = :name", {"name": name})
 
 
 def get(db: Queries, name: str) -> Account | None:

@@ -11,7 +11,6 @@ from sandbox.store.database import Queries, Tx
 _COUNTED = ("messages", "refusals", "events")
 _OF_ACCOUNTS = (
     "handsets",
-    "sent_dates",
     "conversations",
     "messages",
     "refusals",
@@ -22,13 +21,16 @@ _OF_ACCOUNTS = (
 
 
 def forget(tx: Tx, account: str | None) -> None:
-    """Remove everything recorded, of one account or of all. Accounts stay."""
+    """Remove everything recorded, of one account or of all. Accounts stay, and what the next `sent_date` of one has to
+    be later than, unless with all of them the clock goes back, too."""
     scope: Mapping[str, str | None] = {"account": account}
     mine = "" if account is None else " WHERE account = :account"
     tx.execute("UPDATE kept SET seq = (SELECT seq FROM last_number)")
     tx.execute("DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries" + mine + ")", scope)
     for table in _OF_ACCOUNTS:
         tx.execute(f"DELETE FROM {table}{mine}", scope)
+    if account is None:
+        tx.execute("DELETE FROM sent_dates")
     for table in _COUNTED:
         tx.execute(f"UPDATE kept SET {table} = (SELECT COUNT(*) FROM {table})")
 

@@ -650,6 +650,15 @@ async def test_sent_dates_go_on_when_the_clock_goes_back_and_begin_anew_after_a_
 
 
 @in_loop
+async def test_sent_dates_go_on_after_the_reset_of_an_account_which_leaves_the_clock_alone() -> None:
+    async with playing(others=[OTHER]) as play:
+        sent = [(await play.text(shortcode=SHORT)).sent_date]
+        await play.house.control.reset("default")
+        sent.append((await play.text(shortcode=SHORT)).sent_date)
+        assert sent[0] < sent[1]
+
+
+@in_loop
 async def test_sent_dates_go_on_after_a_restart(tmp_path: Path) -> None:
     sent: list[str] = []
     for _ in range(2):
