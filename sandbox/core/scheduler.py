@@ -138,8 +138,10 @@ class Scheduler:
 
     def _shifted(self, by_ms: int, change: Callable[[int], None]) -> None:
         change(by_ms)
-        for lane in self._lanes.values():
-            if lane.due_ms is not None:
+        for name, lane in self._lanes.items():
+            if name in self._chores:  # which go by the moments of what is recorded, and those stay as they are
+                lane.due_ms = self._clock.now_ms()
+            elif lane.due_ms is not None:
                 lane.due_ms += by_ms
             if lane.not_before_ms:
                 lane.not_before_ms += by_ms

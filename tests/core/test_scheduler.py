@@ -409,6 +409,22 @@ async def test_what_is_planned_keeps_its_distance_when_the_hosts_clock_is_set(
 
 
 @in_loop
+async def test_a_chore_goes_by_the_time_to_which_the_hosts_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, loop = HostTime(monkeypatch), asyncio.get_running_loop()
+    moments: asyncio.Queue[int] = asyncio.Queue()
+
+    def chore(tx: Tx, now_ms: int) -> int:
+        loop.call_soon_threadsafe(moments.put_nowait, now_ms)
+        return now_ms + HOUR_MS
+
+    async with running(clock=Clock.system()) as bench, asyncio.timeout(10):
+        bench.scheduler.add_chore("chore", chore)
+        first_ms = await moments.get()
+        host.set_on(5 * HOUR_MS)
+        assert await moments.get() - first_ms >= 5 * HOUR_MS
+
+
+@in_loop
 async def test_a_clock_that_is_brought_to_the_systems_brings_what_is_planned_along() -> None:
     async with running(clock=Clock.virtual()) as bench:
         await bench.due(4000, 1)
