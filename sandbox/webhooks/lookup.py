@@ -51,8 +51,8 @@ class _Lookups:
 
         try:
             threading.Thread(target=look, name="sandbox-lookup", daemon=True).start()  # whom a stop does not wait for
-        except RuntimeError as error:  # the system has no more threads to give
-            self._end(key, OSError(str(error)))
+        except RuntimeError as error:  # the system has no more threads to give; told once it is waited for
+            loop.call_soon(self._end, key, OSError(str(error)))
 
     def _end(self, key: tuple[str, int], found: list[Address] | Exception) -> None:
         self._free.release()

@@ -13,6 +13,7 @@ import pytest
 from sandbox.clock import Clock
 from sandbox.model import OutcomeKind
 from sandbox.webhooks import lookup
+from sandbox.webhooks.lookup import Address
 from sandbox.webhooks.poster import Poster
 from tests.conftest import PATIENCE_S
 
@@ -117,3 +118,25 @@ def test_a_stop_does_not_wait_for_a_silent_name_server(name_servers: NameServers
     name_servers.over.set()
     loop.join()
     assert stopped
+
+
+def test_where_no_thread_can_be_had_the_host_is_unreachable_and_looked_up_again(
+    name_servers: NameServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name == "sandbox-lookup":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> tuple[list[Address], int]:
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        for _ in range(lookup.MOST + 1):
+            with pytest.raises(OSError, match="can't start new thread"):
+                await lookup.addresses("healthy", 80)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        return await lookup.addresses("healthy", 80), lookup.under_way()
+
+    found, under_way = asyncio.run(main())
+    assert ([str(each) for each in found], under_way) == (["127.0.0.1"], 0)
