@@ -1,6 +1,7 @@
 """A sandbox in a process of its own, for tests whose own cannot host one: python -m sandbox.testkit.child_process.
 
-The child gets its settings on stdin, prints where it answers, and ends when stdin does, so that it outlives nobody.
+The child gets its settings on stdin, prints where it answers, and ends when stdin says so, or ends with its parent. The
+end of stdin alone would come too late where a process was forked from the parent: that holds it open, too.
 """
 
 import json
@@ -16,6 +17,7 @@ from sandbox.errors import SandboxError
 from sandbox.settings import Settings
 
 STOP_S = 10.0  # for the child's end
+END = b"."  # what tells it to
 _INSTEAD = "Run a sandbox by itself (ninebits-sandbox serve), and name it with --ninebits-url."
 
 
@@ -26,12 +28,8 @@ def serving(settings: Settings) -> Iterator[tuple[str, str | None]]:
     Raises SandboxError with what the child said if it cannot start.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = (
-        sys.executable,
-        "-P",
-        "-m",
-        "sandbox.testkit.child_process",
-    )  # its modules are those of this process, and not a folder's
+    command = (sys.executable, "-P", "-m", "sandbox.testkit.child_process")  # with this process's modules, no folder's
+    given, parent = pickle.dumps(settings), os.getpid()
     try:
         child = subprocess.Popen(  # noqa: S603 -- nobody gives it arguments
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -40,7 +38,6 @@ def serving(settings: Settings) -> Iterator[tuple[str, str | None]]:
         raise SandboxError(f"It needs a process of its own, which cannot be started ({error}). {_INSTEAD}") from None
     assert child.stdin is not None
     assert child.stdout is not None
-    given = pickle.dumps(settings)
     try:
         with suppress(BrokenPipeError):  # it has ended already
             child.stdin.write(len(given).to_bytes(4) + given)
@@ -54,6 +51,8 @@ def serving(settings: Settings) -> Iterator[tuple[str, str | None]]:
         yield found["url"], found["control_token"]
     finally:
         with suppress(BrokenPipeError):
+            if os.getpid() == parent:  # one that was forked from it has no child to end
+                child.stdin.write(END)
             child.stdin.close()
         try:
             child.wait(STOP_S)
@@ -73,7 +72,7 @@ def main() -> None:
     try:
         with server.in_thread(settings) as (address, house):
             _say(url=address.url, control_token=house.control_token)
-            sys.stdin.buffer.read()
+            sys.stdin.buffer.read(len(END))
     except SandboxError as error:
         _say(error=str(error))
 

@@ -1,5 +1,7 @@
 """A sandbox in a process of its own, as it is where gevent or eventlet have replaced this process's threads."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -80,6 +82,25 @@ def test_an_error_of_the_block_is_the_block_s_and_ends_it() -> None:
     host, port = url.removeprefix("http://").split(":")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads, which no child here needs
+def test_a_process_that_is_forked_meanwhile_does_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    kill, killed = subprocess.Popen.kill, list[int]()
+
+    def note(child: "subprocess.Popen[bytes]") -> None:
+        killed.append(child.pid)
+        kill(child)
+
+    monkeypatch.setattr(subprocess.Popen, "kill", note)
+    with child_process.serving(Settings(port=0, db=":memory:")):
+        if (forked := os.fork()) == 0:
+            signal.alarm(int(PATIENCE_S))
+            signal.pause()  # with all that its parent had open, until it is killed
+    os.kill(forked, signal.SIGKILL)
+    os.waitpid(forked, 0)
+    assert killed == []  # for not having ended by itself
 
 
 PARENT = """

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox import testing
+from sandbox.system import greenlets
 from sandbox.testing import Server
 from tests.conftest import PATIENCE_S
 
@@ -47,10 +48,13 @@ def whole_test(start: Callable[[], Any]) -> None:
         assert [each.text for each in ninebits.messages(direction="mo")] == ["before", "from the child", "after"]
 
 
-@pytest.mark.parametrize("attached", [False, True])
-def test_a_child_that_ends_removes_nothing_of_its_parents(server: Server, attached: bool) -> None:
+@pytest.mark.parametrize("where", ["in a thread", "in a child process", "elsewhere"])
+def test_a_child_that_ends_removes_nothing_of_its_parents(
+    server: Server, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greenlets, "replace_threads", lambda: where == "in a child process")
     try:
-        whole_test((lambda: testing.attach(server.url)) if attached else testing.start)
+        whole_test((lambda: testing.attach(server.url)) if where == "elsewhere" else testing.start)
     except InChild:
         os._exit(0)
 
