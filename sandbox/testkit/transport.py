@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import update_wrapper, wraps
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from socket import MSG_PEEK, SHUT_RDWR, socket
+from threading import Lock
 from types import MethodType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, cast, get_args, overload
 from urllib.parse import urlencode, urlsplit
@@ -97,18 +98,21 @@ class _Waiter:
     def __init__(self) -> None:
         self._left = False
         self._connection: HTTPConnection | None = None
+        self._lock = Lock()  # a connection is not ended while it goes on to whoever calls next
 
     def leave(self) -> None:
-        self._left = True
-        if (connection := self._connection) is not None and (sock := connection.sock) is not None:
-            with suppress(OSError):  # it is closed already
-                sock.shutdown(SHUT_RDWR)  # which wakes the thread, as closing does not
+        with self._lock:
+            self._left = True
+            if (connection := self._connection) is not None and (sock := connection.sock) is not None:
+                with suppress(OSError):  # it is closed already
+                    sock.shutdown(SHUT_RDWR)  # which wakes the thread, as closing does not
 
     def watch(self, connection: HTTPConnection | None) -> None:
         """What to end from now on. Raises ConnectionAbortedError if nobody waits any more."""
-        self._connection = connection
-        if self._left and connection is not None:
-            raise ConnectionAbortedError("Nobody waits for the answer.")
+        with self._lock:
+            self._connection = connection
+            if self._left and connection is not None:
+                raise ConnectionAbortedError("Nobody waits for the answer.")
 
 
 class Transport:

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,6 +25,7 @@ from sandbox.testkit.transport import (
     Plan,
     Refused,
     Transport,
+    _Waiter,
     reading,
     verb,
 )
@@ -465,3 +466,34 @@ def test_a_call_that_is_cancelled_lets_go_of_its_connection() -> None:
         with pytest.raises(TimeoutError):
             asyncio.run(main())
         assert server.closed.acquire(timeout=PATIENCE_S)
+
+
+def test_a_connection_that_was_given_back_is_not_ended_by_who_leaves_late() -> None:
+    """It may carry somebody else's call by then."""
+    looking, go, happened = threading.Event(), threading.Event(), list[str]()
+
+    class Connection:
+        @property
+        def sock(self) -> Any:
+            looking.set()
+            go.wait(PATIENCE_S)
+            return self
+
+        def shutdown(self, how: int) -> None:
+            happened.append("ended")
+
+    def give_back() -> None:
+        waiter.watch(None)
+        happened.append("given back")
+
+    waiter = _Waiter()
+    waiter.watch(cast(Any, Connection()))
+    leaving, giving = threading.Thread(target=waiter.leave), threading.Thread(target=give_back)
+    leaving.start()
+    assert looking.wait(PATIENCE_S)
+    giving.start()
+    giving.join(0.05)  # long enough for one that does not wait for the other
+    go.set()
+    leaving.join()
+    giving.join()
+    assert happened == ["ended", "given back"]
