@@ -113,7 +113,7 @@ SHORTCODE = "48974"  # of the documented example [D]
 DRIFT_S = 1.0  # from the present, that a test may begin with
 BLOCK = 100_003  # numbers for the handsets of one pytest worker; a prime, so that long numbers of workers spread, too
 
-# Of each operator the number range that is looked at first; contract/numbers.py has them all.
+# Of each operator the number range that is looked at first; wire/numbers.py has them all.
 RANGES = {"mtn": "234803", "airtel": "234802", "glo": "234805", "9mobile": "234809"}
 
 

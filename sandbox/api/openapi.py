@@ -295,7 +295,7 @@ def example_answers(it: Operation) -> Iterator[tuple[int, str]]:
 
 
 def _sendsms() -> Schema:
-    """As contract/ says it: what is accepted, and every status with the codes that imply it."""
+    """As wire/ says it: what is accepted, and every status with the codes that imply it."""
     strict = schema.record({name: schema.text(WANTED[name]) for name in (*KEYS, "ref_id")}, optional=("ref_id",))
     strict["properties"]["message"] |= {"minLength": 1, "maxLength": 1600}
     strict["properties"]["sent_date"] |= {"format": "date-time"}

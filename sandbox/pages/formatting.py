@@ -113,7 +113,7 @@ def request_status(request: RecordedRequest) -> Status:
     return Status("cross", f"{request.status_code} refused", "bad")
 
 
-_ASKED = re.compile(r"The fault (f\d+) asked for this, [^:]*: (.*)\.")  # contract/problems.py
+_ASKED = re.compile(r"The fault (f\d+) asked for this, [^:]*: (.*)\.")  # wire/problems.py
 
 
 def fault_words(told: str) -> str | None:

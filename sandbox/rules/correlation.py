@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from sandbox.model import Attempt, Direction, Message, OutcomeKind
 
-_ASKED = re.compile(r"The fault f\d+ asked for this")  # contract/problems.py
+_ASKED = re.compile(r"The fault f\d+ asked for this")  # wire/problems.py
 
 
 class Numbered(Protocol):
