@@ -9,8 +9,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         answer = b'{"status": "ok"}'
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
-        self.wfile.write(head.encode() + answer)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n"
+        # It does close, as soon as it gets to it: who does not say so is posted to again on the same connection.
+        self.wfile.write(head.encode() + b"Connection: close\r\n\r\n" + answer)
         call = {
             "method": self.command,
             "path": self.path,
