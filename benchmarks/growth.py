@@ -16,7 +16,7 @@ from pathlib import Path
 
 from side_by_side import BODY, HEADERS, Run, load, median, processors, sandbox, spread
 
-from sandbox.model import News
+from sandbox.model import EventType
 from sandbox.store import journal, messages
 from sandbox.store.database import Database, Tx
 from sandbox.wire.requests import SendSms, parse
@@ -33,7 +33,7 @@ def add(sms: SendSms, begin: int, count: int, now_ms: int, tx: Tx) -> None:
     headers = messages.header_lines([(name.lower().encode(), value.encode()) for name, value in HEADERS.items()])
     for number in range(begin, begin + count):
         to = f"23480{number % HANDSETS:08d}"
-        seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account="default", msisdn=to)
+        seq = journal.announce(tx, EventType.MESSAGE_SUBMITTED, at_ms=now_ms, account="default", msisdn=to)
         one = sms._replace(msisdn=to, session_id=f"s{number % HANDSETS}")
         submission = messages.Submission("127.0.0.1", headers, body, b'{"status": "success"}')
         messages.insert_mt(tx, seq, now_ms, "default", one, "mtn", measure(sms.text), submission)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from sandbox.commands.options import Group
+from sandbox.commands.options import CommandGroup
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {  # title -> command -> module
     "The sandbox": {"serve": "serving", "ready": "bench", "config": "serving", "version": "serving"},
@@ -44,7 +44,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {  # title -> command -> module
 MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
 
 
-class _Lazy(Group):
+class _Lazy(CommandGroup):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         atexit.register(gc.freeze)  # nothing is collected at the end, which takes 11 ms that a shell script would wait
         return super().__call__(*args, **kwargs)

@@ -16,12 +16,12 @@ from sandbox.testkit.transport import (
     TIMEOUT_S,
     Awaiting,
     Blocking,
-    Call,
-    Link,
-    Plan,
+    CallPlan,
+    HttpCall,
+    PlanRunner,
     Transport,
-    operation,
-    verb,
+    endpoint,
+    plan_method,
 )
 from sandbox.testkit.transport import Json as Json
 from sandbox.testkit.transport import Refused as Refused
@@ -30,35 +30,35 @@ GRACE_S = 10.0  # more than the sandbox was asked to wait
 ADVANCE_S = 600.0  # to play all that comes due, with ten seconds for each webhook that hangs
 
 
-class Calls:
+class Endpoints:
     """Every call, described. An instance of its own answers the calls themselves, for plans to be made of."""
 
-    @operation
-    def submit(self, body: Mapping[str, object], *, token: str) -> Call[Json]:
+    @endpoint
+    def submit(self, body: Mapping[str, object], *, token: str) -> HttpCall[Json]:
         """Send an MT message as an application would. Raises Refused with the gateway's problems."""
-        return Call(method="POST", path="/ng/v1/sendsms", body=dict(body), token=token)
+        return HttpCall(method="POST", path="/ng/v1/sendsms", body=dict(body), token=token)
 
-    @operation
-    def list(self, /, plural: str, **filters: object) -> Call[Json]:
+    @endpoint
+    def list(self, /, plural: str, **filters: object) -> HttpCall[Json]:
         """A list, newest first: `messages`, `requests`, `handsets`, `webhook-deliveries`, `accounts`, `faults`,
         `scenarios`, `runs`, `findings`; `{"<plural>": […], "next": cursor or None}`."""
-        return Call(method="GET", path=plural, query=filters)
+        return HttpCall(method="GET", path=plural, query=filters)
 
-    @operation
-    def get(self, plural: str, id: str) -> Call[Json]:
+    @endpoint
+    def get(self, plural: str, id: str) -> HttpCall[Json]:
         """One thing of a list, with all that is known of it."""
-        return Call(method="GET", path=f"{plural}/{_quoted(id)}")
+        return HttpCall(method="GET", path=f"{plural}/{_quoted(id)}")
 
-    @operation
-    def wait(self, /, *, timeout: float = 5.0, **filters: object) -> Call[Json]:
+    @endpoint
+    def wait(self, /, *, timeout: float = 5.0, **filters: object) -> HttpCall[Json]:
         """Wait until `count` messages fit the filters, at most `timeout` real seconds.
 
         Answers `{"satisfied", "messages", "near_misses", "seq"}`, also when they did not come.
         """
         query = {"timeout": timeout, **filters}
-        return Call(method="GET", path="messages/wait", query=query, timeout_s=timeout + GRACE_S)
+        return HttpCall(method="GET", path="messages/wait", query=query, timeout_s=timeout + GRACE_S)
 
-    @operation
+    @endpoint
     def verify(
         self,
         match: Mapping[str, object],
@@ -68,56 +68,56 @@ class Calls:
         at_most: int | None = None,
         within: float = 0.0,
         after: int | None = None,
-    ) -> Call[Json]:
+    ) -> HttpCall[Json]:
         """Say how many messages fit, or come to fit within real seconds; without a number, at least one should.
 
         Answers in the shape of `wait`.
         """
         times = {"exactly": exactly, "at_least": at_least, "at_most": at_most}
         body = {"match": _given(match), "times": _given(times), "within": within, "after": after}
-        return Call(method="POST", path="verify", body=_given(body), timeout_s=within + GRACE_S)
+        return HttpCall(method="POST", path="verify", body=_given(body), timeout_s=within + GRACE_S)
 
-    @operation
-    def reply(self, /, msisdn: str, text: str, **more: Any) -> Call[Json]:
+    @endpoint
+    def reply(self, /, msisdn: str, text: str, **more: Any) -> HttpCall[Json]:
         """Reply from a handset to the last MT; answers `{message, webhook_delivery}` after the first attempt.
 
         `more`: `session_id`, `to`, `delay_s`, and `wait` (False, or so many seconds).
         """
         return _waiting("POST", f"handsets/{_quoted(msisdn)}/reply", {"text": text, **more})
 
-    @operation
-    def send(self, /, msisdn: str, text: str, *, to: str, **more: Any) -> Call[Json]:
+    @endpoint
+    def send(self, /, msisdn: str, text: str, *, to: str, **more: Any) -> HttpCall[Json]:
         """Send a text that the handset starts by itself, in a new session; else as `reply`."""
         return _waiting("POST", f"handsets/{_quoted(msisdn)}/send", {"text": text, "to": to, **more})
 
-    @operation
-    def change_handset(self, /, msisdn: str, **changes: object) -> Call[Json]:
+    @endpoint
+    def change_handset(self, /, msisdn: str, **changes: object) -> HttpCall[Json]:
         """Give a handset another `label`, `telco` or `state` (on, off)."""
-        return Call(method="PATCH", path=f"handsets/{_quoted(msisdn)}", body=changes)
+        return HttpCall(method="PATCH", path=f"handsets/{_quoted(msisdn)}", body=changes)
 
-    @operation
-    def transcript(self, msisdn: str, as_: str = "text", shortcode: str | None = None) -> Call[str]:
+    @endpoint
+    def transcript(self, msisdn: str, as_: str = "text", shortcode: str | None = None) -> HttpCall[str]:
         """A handset's conversation as `text`, as a `scenario` or as a `pytest` function."""
         query = {"as": as_, "shortcode": shortcode}
-        return Call(method="GET", path=f"conversations/{_quoted(msisdn)}/transcript", query=query)
+        return HttpCall(method="GET", path=f"conversations/{_quoted(msisdn)}/transcript", query=query)
 
-    @operation
-    def attempt(self, /, id: str, **more: Any) -> Call[Json]:
+    @endpoint
+    def attempt(self, /, id: str, **more: Any) -> HttpCall[Json]:
         """Attempt a webhook delivery now, and answer it after that."""
         return _waiting("POST", f"webhook-deliveries/{_quoted(id)}/attempt", more)
 
-    @operation
-    def redeliver(self, /, id: str, **more: Any) -> Call[Json]:
+    @endpoint
+    def redeliver(self, /, id: str, **more: Any) -> HttpCall[Json]:
         """Deliver the same bytes again, or with `body="…"` others; answers the new webhook delivery after its first
         attempt."""
         return _waiting("POST", f"webhook-deliveries/{_quoted(id)}/redeliver", more)
 
-    @operation
-    def cancel(self, id: str) -> Call[Json]:
+    @endpoint
+    def cancel(self, id: str) -> HttpCall[Json]:
         """Owe a webhook delivery no longer."""
-        return Call(method="POST", path=f"webhook-deliveries/{_quoted(id)}/cancel", body={})
+        return HttpCall(method="POST", path=f"webhook-deliveries/{_quoted(id)}/cancel", body={})
 
-    @operation
+    @endpoint
     def add_fault(
         self,
         on: str,
@@ -125,100 +125,100 @@ class Calls:
         *,
         times: int | None = 1,
         match: Mapping[str, object] | None = None,
-    ) -> Call[Json]:
+    ) -> HttpCall[Json]:
         """Let the next `times` calls (None: all) of `sendsms` or `webhook` that fit `match` fail by `effect`:
         `status`, `body`, `delay_s`, `drop`, `hold`."""
         body = {"on": on, "effect": _given(effect), "times": times, "match": _given(match or {})}
-        return Call(method="POST", path="faults", body=body)
+        return HttpCall(method="POST", path="faults", body=body)
 
-    @operation
-    def remove_fault(self, id: str) -> Call[Json]:
-        return Call(method="DELETE", path=f"faults/{_quoted(id)}")
+    @endpoint
+    def remove_fault(self, id: str) -> HttpCall[Json]:
+        return HttpCall(method="DELETE", path=f"faults/{_quoted(id)}")
 
-    @operation
-    def clear_faults(self) -> Call[Json]:
+    @endpoint
+    def clear_faults(self) -> HttpCall[Json]:
         """Remove all faults of the account."""
-        return Call(method="DELETE", path="faults")
+        return HttpCall(method="DELETE", path="faults")
 
-    @operation
-    def put_scenario(self, name: str, source: str) -> Call[Json]:
+    @endpoint
+    def put_scenario(self, name: str, source: str) -> HttpCall[Json]:
         """Add or replace a scenario of the account's own. Raises Refused with line and column of each complaint."""
-        return Call(method="PUT", path=f"scenarios/{_quoted(name)}", body={"source": source})
+        return HttpCall(method="PUT", path=f"scenarios/{_quoted(name)}", body={"source": source})
 
-    @operation
-    def remove_scenario(self, name: str) -> Call[Json]:
-        return Call(method="DELETE", path=f"scenarios/{_quoted(name)}")
+    @endpoint
+    def remove_scenario(self, name: str) -> HttpCall[Json]:
+        return HttpCall(method="DELETE", path=f"scenarios/{_quoted(name)}")
 
-    @operation
-    def start_run(self, name: str, msisdn: str | None = None) -> Call[Json]:
+    @endpoint
+    def start_run(self, name: str, msisdn: str | None = None) -> HttpCall[Json]:
         """Play a scenario, for one handset, or for the one that gets the first message that fits."""
-        return Call(method="POST", path=f"scenarios/{_quoted(name)}/runs", body=_given({"msisdn": msisdn}))
+        return HttpCall(method="POST", path=f"scenarios/{_quoted(name)}/runs", body=_given({"msisdn": msisdn}))
 
-    @operation
-    def get_run(self, name: str, id: str) -> Call[Json]:
-        return Call(method="GET", path=f"scenarios/{_quoted(name)}/runs/{_quoted(id)}")
+    @endpoint
+    def get_run(self, name: str, id: str) -> HttpCall[Json]:
+        return HttpCall(method="GET", path=f"scenarios/{_quoted(name)}/runs/{_quoted(id)}")
 
-    @operation
-    def stop_run(self, name: str, id: str) -> Call[Json]:
-        return Call(method="POST", path=f"scenarios/{_quoted(name)}/runs/{_quoted(id)}/stop", body={})
+    @endpoint
+    def stop_run(self, name: str, id: str) -> HttpCall[Json]:
+        return HttpCall(method="POST", path=f"scenarios/{_quoted(name)}/runs/{_quoted(id)}/stop", body={})
 
-    @operation
-    def doctor(self, /, **more: object) -> Call[Json]:
+    @endpoint
+    def doctor(self, /, **more: object) -> HttpCall[Json]:
         """Check the way to `client_url` (or `url`); with `post=True` to its JSON answer as well."""
-        return Call(method="POST", path="doctor", body=more)
+        return HttpCall(method="POST", path="doctor", body=more)
 
-    @operation
-    def clock(self) -> Call[Json]:
+    @endpoint
+    def clock(self) -> HttpCall[Json]:
         """`{now, frozen, ahead_s, due}`; one clock for all accounts."""
-        return Call(method="GET", path="clock")
+        return HttpCall(method="GET", path="clock")
 
-    @operation
-    def set_clock(self, action: str, seconds: float | None = None) -> Call[Json]:
+    @endpoint
+    def set_clock(self, action: str, seconds: float | None = None) -> HttpCall[Json]:
         """`freeze`, `resume`, `system`, or `advance` by seconds, which answers after everything due has run.
 
         `resume` runs on from where it stands; `system` runs at the system's time, and timers keep their distance.
         """
         body = _given({"action": action, "seconds": seconds})
-        return Call(method="PUT", path="clock", body=body, timeout_s=ADVANCE_S)
+        return HttpCall(method="PUT", path="clock", body=body, timeout_s=ADVANCE_S)
 
-    @operation
-    def add_account(self, /, name: str, token: str, **settings: object) -> Call[Json]:
+    @endpoint
+    def add_account(self, /, name: str, token: str, **settings: object) -> HttpCall[Json]:
         """Add an account; `settings` as in an `[[accounts]]` table."""
-        return Call(method="POST", path="accounts", body={"name": name, "token": token, **settings})
+        return HttpCall(method="POST", path="accounts", body={"name": name, "token": token, **settings})
 
-    @operation
-    def change_account(self, /, name: str, **settings: object) -> Call[Json]:
-        return Call(method="PATCH", path=f"accounts/{_quoted(name)}", body=settings)
+    @endpoint
+    def change_account(self, /, name: str, **settings: object) -> HttpCall[Json]:
+        return HttpCall(method="PATCH", path=f"accounts/{_quoted(name)}", body=settings)
 
-    @operation
-    def remove_account(self, name: str) -> Call[Json]:
+    @endpoint
+    def remove_account(self, name: str) -> HttpCall[Json]:
         """Remove an account and everything recorded under its name."""
-        return Call(method="DELETE", path=f"accounts/{_quoted(name)}")
+        return HttpCall(method="DELETE", path=f"accounts/{_quoted(name)}")
 
-    @operation
-    def reset(self) -> Call[Json]:
+    @endpoint
+    def reset(self) -> HttpCall[Json]:
         """Forget what was recorded for the account; without one, for all, and the clock goes back."""
-        return Call(method="POST", path="reset", body={})
+        return HttpCall(method="POST", path="reset", body={})
 
-    @operation
-    def export(self) -> Call[str]:
+    @endpoint
+    def export(self) -> HttpCall[str]:
         """All that is recorded for the account, as JSON Lines."""
-        return Call(method="GET", path="export")
+        return HttpCall(method="GET", path="export")
 
-    @operation
-    def import_(self, lines: str | bytes) -> Call[Json]:
+    @endpoint
+    def import_(self, lines: str | bytes) -> HttpCall[Json]:
         """Take in what `export` gave; answers how many of each were written, and how many were there already.
 
         A Refused of status 503 says in `problem["imported"]` how far it came; the same lines again go on from there.
         """
         body = lines.encode() if isinstance(lines, str) else lines
-        return Call(method="POST", path="import", body=body, timeout_s=ADVANCE_S)
+        return HttpCall(method="POST", path="import", body=body, timeout_s=ADVANCE_S)
 
-    @verb
-    def ready(self) -> Plan[bool]:
+    @plan_method
+    def ready(self) -> CallPlan[bool]:
         """Whether the sandbox answers and its database does."""
         try:
-            yield Call(method="GET", path="/readyz")
+            yield HttpCall(method="GET", path="/readyz")
         except (Unreachable, Refused):
             return False
         return True
@@ -232,18 +232,18 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _waiting(method: str, path: str, body: dict[str, Any]) -> Call[Json]:
+def _waiting(method: str, path: str, body: dict[str, Any]) -> HttpCall[Json]:
     wait = body.get("wait")
     seconds = wait if isinstance(wait, int | float) and not isinstance(wait, bool) else 0
-    return Call(method=method, path=path, body=body, timeout_s=max(TIMEOUT_S, seconds + GRACE_S))
+    return HttpCall(method=method, path=path, body=body, timeout_s=max(TIMEOUT_S, seconds + GRACE_S))
 
 
-class _Client(Calls):
+class ClientMethods(Endpoints):
     def __init__(self, url: str, *, account: str | None = None, control_token: str | None = None) -> None:
-        self._link = Link(Transport(url, control_token), account)
+        self._link = PlanRunner(Transport(url, control_token), account)
 
     @classmethod
-    def over(cls, link: Link) -> Self:
+    def over(cls, link: PlanRunner) -> Self:
         """A client that shares a link with others."""
         it = cls.__new__(cls)
         it._link = link
@@ -262,7 +262,7 @@ class _Client(Calls):
         self._link.transport.close()
 
 
-class SandboxClient(_Client, Blocking):
+class SandboxClient(ClientMethods, Blocking):
     """Talks to one sandbox, in the name of one account (`account` None: the default one)."""
 
     def __enter__(self) -> Self:
@@ -282,24 +282,24 @@ class SandboxClient(_Client, Blocking):
 
     def events(self, after: int | None = None) -> Iterator[Json]:
         """What happens, event by event, from the entry after `after` or from now on. Ends when the sandbox stops."""
-        call: Call[Json] = Call(method="GET", path="events", query={"after": after})
+        call: HttpCall[Json] = HttpCall(method="GET", path="events", query={"after": after})
         for line in self._link.transport.stream(self._link.target(call), self._link.headers(call)):
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
 
     def exported(self) -> Iterator[bytes]:
         """What `export` gives, piece by piece. Raises Unreachable if it breaks off."""
-        call: Call[str] = Call(method="GET", path="export")
+        call: HttpCall[str] = HttpCall(method="GET", path="export")
         return self._link.transport.stream(self._link.target(call), self._link.headers(call), _blocks)
 
     def for_account(self, account: str | None) -> "SandboxClient":
         """A client of the same sandbox in the name of another account (None: the default one)."""
-        return SandboxClient.over(Link(self._link.transport, account))
+        return SandboxClient.over(PlanRunner(self._link.transport, account))
 
 
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:
     return iter(lambda: response.read1(64 * 1024), b"")  # a line would not notice the end of a broken connection
 
 
-class AsyncSandboxClient(_Client, Awaiting):
+class AsyncSandboxClient(ClientMethods, Awaiting):
     """The same, to be awaited: it never blocks the event loop."""

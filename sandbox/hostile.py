@@ -21,7 +21,7 @@ from typing import TypeVar, assert_never
 from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
 from sandbox.system import greenlets
-from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Connection, Door, Request, Variant, answers
+from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Connection, Door, ReceivedRequest, Variant, answers
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def _certificate() -> ssl.SSLContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received(Request):
+class Received(ReceivedRequest):
     """Where a request came in. `connection` numbers the connections to the same behaviour and variant, from 1."""
 
     behaviour: str
@@ -187,7 +187,7 @@ class HostileEndpoint:
         self.connections[key] += 1
         number = self.connections[key]
 
-        def received(it: Request) -> None:
+        def received(it: ReceivedRequest) -> None:
             self.received.append(
                 Received(
                     behaviour=key[0],

@@ -286,7 +286,7 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texting:
+class TextRequest:
     """A text that a handset is to send. Without a `session_id` a reply carries the last MT's; `new` starts one."""
 
     account: str
@@ -357,7 +357,7 @@ class RunState(StrEnum):
 # Events: the journal numbers them, the bus spreads them. No listener of these changes state. --------------------------
 
 
-class News(StrEnum):
+class EventType(StrEnum):
     MESSAGE_SUBMITTED = "message_submitted"  # subject: the MT message, and the request it came in
     MESSAGE_REFUSED = "message_refused"  # subject: the refused request
     MESSAGE_ARRIVED = "message_arrived"  # subject: an MT message that had waited for its handset
@@ -381,12 +381,12 @@ class News(StrEnum):
     RESET = "reset"
 
 
-class Entry(NamedTuple):
+class Event(NamedTuple):
     """One line of the journal. Its `seq` is the number of whatever it announced."""
 
     seq: int
     at_ms: int
-    kind: News
+    kind: EventType
     account: str | None
     subject: int
     msisdn: str | None

@@ -1,4 +1,4 @@
-"""The composition root: builds the house from its settings once, and serves it in the foreground or in a thread.
+"""The composition root: builds the services from its settings once, and serves it in the foreground or in a thread.
 
 The only file that knows all rooms. Nothing is decided here but the order in which things start and stop.
 """
@@ -20,23 +20,23 @@ from sandbox.core.bus import Bus
 from sandbox.core.control import Control
 from sandbox.core.dispatcher import Dispatcher
 from sandbox.core.gateway import Gateway
-from sandbox.core.network import Keeping, Network, trim_by_age
-from sandbox.core.scenario_runner import Stage
+from sandbox.core.network import Network, RetentionPolicy, trim_by_age
+from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.core.scheduler import Scheduler
-from sandbox.core.services import House, Listeners
+from sandbox.core.services import Listeners, Services
 from sandbox.core.waits import Watch
 from sandbox.errors import CannotListen, SandboxError, SettingsError
 from sandbox.http import server as http_server
 from sandbox.http.access import MAX_HEADERS, MAX_TARGET, refusal
-from sandbox.http.limits import Edge
-from sandbox.model import Account, Entry, TimerKind
+from sandbox.http.limits import ConnectionLimits
+from sandbox.model import Account, Event, TimerKind
 from sandbox.settings import Settings, url_of
 from sandbox.store import accounts as stored_accounts
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, retention
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Due, Tx
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
@@ -106,9 +106,9 @@ def control_token_for(settings: Settings) -> str | None:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_services(
     settings: Settings, address: Address, control_token: str | None, origin: Mapping[str, str] | None = None
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Services]:
     """Everything that lives while the sandbox runs, started in order and stopped in reverse.
 
     `origin` says where settings were written (see config.Loaded), for those who look at them.
@@ -121,21 +121,21 @@ async def open_house(
     database.open()
     poster = Poster(deadline_s=settings.webhook_deadline_s, own_addresses=lambda: [(address.host, address.port)])
     try:
-        keeping = Keeping(messages=settings.max_messages, age_s=round(settings.max_age_s))
-        accounts = Directory(await database.write(partial(_settle_in, settings, clock, keeping)))
-        faults = Faults(await database.read(stored_faults.stored))
-        stage = Stage(database, clock, accounts, faults, loop_limit=settings.loop_limit)
-        await stage.open()
-        network = Network(database, clock, accounts, stage, keeping=keeping, backlog=settings.webhook_backlog)
+        keeping = RetentionPolicy(messages=settings.max_messages, age_s=round(settings.max_age_s))
+        accounts = AccountCache(await database.write(partial(_settle_in, settings, clock, keeping)))
+        faults = LiveFaults(await database.read(stored_faults.stored))
+        runner = ScenarioRunner(database, clock, accounts, faults, loop_limit=settings.loop_limit)
+        await runner.open()
+        network = Network(database, clock, accounts, runner, keeping=keeping, backlog=settings.webhook_backlog)
         watch = Watch(database, clock, scheduler, bus, faults)
         postman = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
         scheduler.on(TimerKind.WEBHOOK, postman.begin)
         scheduler.on(TimerKind.WEBHOOK_MANUAL, postman.begin)
         scheduler.on(TimerKind.ORIGINATE, network.due)
-        scheduler.on(TimerKind.WINDOW, stage.due)
-        scheduler.on(TimerKind.LATER, stage.due)
+        scheduler.on(TimerKind.WINDOW, runner.due)
+        scheduler.on(TimerKind.LATER, runner.due)
         scheduler.add_chore("retention", partial(trim_by_age, keeping))
-        house = House(
+        services = Services(
             settings=settings,
             origin=origin or {},
             control_token=control_token,
@@ -145,22 +145,22 @@ async def open_house(
             faults=faults,
             bus=bus,
             scheduler=scheduler,
-            gateway=Gateway(database, clock, accounts, faults, stage, keeping=keeping, max_text=settings.max_text),
-            stage=stage,
+            gateway=Gateway(database, clock, accounts, faults, runner, keeping=keeping, max_text=settings.max_text),
+            runner=runner,
             network=network,
-            control=Control(database, clock, accounts, faults, stage, scheduler, network, bus, watch),
+            control=Control(database, clock, accounts, faults, runner, scheduler, network, bus, watch),
             watch=watch,
             listeners=Listeners(),
         )
         async with _at_work(scheduler, bus, faults):
-            yield house
+            yield services
     finally:
         await poster.close()
         await database.close()
 
 
 @asynccontextmanager
-async def _at_work(scheduler: Scheduler, bus: Bus, faults: Faults) -> AsyncIterator[None]:
+async def _at_work(scheduler: Scheduler, bus: Bus, faults: LiveFaults) -> AsyncIterator[None]:
     """Run timers during the block, and let those that are under way at its end come to theirs, if that is soon."""
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -177,14 +177,14 @@ async def _at_work(scheduler: Scheduler, bus: Bus, faults: Faults) -> AsyncItera
         raise group.exceptions[0] from None
 
 
-def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Entry], due: Sequence[Due]) -> None:
+def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Event], due: Sequence[Due]) -> None:
     if due:
         scheduler.added(due)
     if news:
         bus.publish(news)
 
 
-def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Sequence[Account]:
+def _settle_in(settings: Settings, clock: Clock, keeping: RetentionPolicy, tx: Tx) -> Sequence[Account]:
     """At start: the accounts of the settings take their place, and what a crash cut off is taken up again."""
     messages.catch_up(tx)
     known = {account.name: account for account in stored_accounts.stored(tx)}
@@ -210,14 +210,14 @@ def _settle_in(settings: Settings, clock: Clock, keeping: Keeping, tx: Tx) -> Se
     return list(known.values())
 
 
-def _end_waits(house: House) -> None:
+def _end_waits(services: Services) -> None:
     """Let go of everyone whom a stop would wait for: event streams, and calls that a fault keeps waiting."""
-    house.bus.close()
-    house.faults.close()
+    services.bus.close()
+    services.faults.close()
 
 
-def _edge(settings: Settings) -> Edge:
-    return Edge(
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
         max_connections=settings.max_connections,
         max_headers=MAX_HEADERS,
         max_target=MAX_TARGET,
@@ -235,18 +235,18 @@ async def serve(
     control_token: str | None,
     *,
     origin: Mapping[str, str] | None = None,
-    on_ready: Callable[[House, http_server.Server], None],
+    on_ready: Callable[[Services, http_server.HttpServer], None],
 ) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM, or until the server that `on_ready` gets is stopped."""
     _check_certificate(settings)
-    async with open_house(settings, address, control_token, origin) as house:
-        server = http_server.Server(
-            build(house, hang_up=http_server.hang_up),
-            ready=partial(on_ready, house),
-            end_streams=partial(_end_waits, house),
-            lifespan=False,  # open_house is
+    async with open_services(settings, address, control_token, origin) as services:
+        server = http_server.HttpServer(
+            build(services, hang_up=http_server.hang_up),
+            ready=partial(on_ready, services),
+            end_streams=partial(_end_waits, services),
+            lifespan=False,  # open_services is
             grace_s=5,
-            edge=_edge(settings),
+            limits=_connection_limits(settings),
             certfile=settings.ssl_certfile,
             keyfile=settings.ssl_keyfile,
         )
@@ -258,11 +258,11 @@ def run(
     *,
     demo: bool = False,
     origin: Mapping[str, str] | None = None,
-    on_ready: Callable[[House, Address, str | None], None],
+    on_ready: Callable[[Services, Address, str | None], None],
 ) -> None:
     """Serve in the foreground, with `demo` beside a sample application. Raises SandboxError when it cannot start.
 
-    `origin` is as for `open_house`. `on_ready` gets the house, its address, and the `client_url` of the demo, if any.
+    `origin` is as for `open_services`. `on_ready` gets the services, the address, and the demo's `client_url`, if any.
     """
     sock, address = listen(settings)
     token = control_token_for(settings)
@@ -272,8 +272,8 @@ def run(
             settings = replace(settings, accounts=(replace(first, client_url=demo_url), *others))
             origin = {**(origin or {}), "client_url": "flag --demo"}
 
-        def tell(house: House, _: http_server.Server) -> None:
-            on_ready(house, address, demo_url)
+        def tell(services: Services, _: http_server.HttpServer) -> None:
+            on_ready(services, address, demo_url)
 
         # A second Ctrl+C does not wait for what is under way, which is lost as little as in a crash.
         with asyncio.Runner(loop_factory=http_server.loop_factory()) as runner, suppress(KeyboardInterrupt):
@@ -296,14 +296,14 @@ def _demo(settings: Settings, address: Address) -> Iterator[str]:
 
 
 @contextmanager
-def in_thread(settings: Settings, origin: Mapping[str, str] | None = None) -> Iterator[tuple[Address, House]]:
+def in_thread(settings: Settings, origin: Mapping[str, str] | None = None) -> Iterator[tuple[Address, Services]]:
     """Serve in a thread of its own while the block runs; what goes wrong there is raised here."""
     sock, address = listen(settings)
-    houses: list[House] = []
+    houses: list[Services] = []
 
     async def serving(started: http_server.Started) -> None:
-        def on_ready(house: House, server: http_server.Server) -> None:
-            houses.append(house)
+        def on_ready(services: Services, server: http_server.HttpServer) -> None:
+            houses.append(services)
             started(server)
 
         await serve(settings, sock, address, control_token_for(settings), origin=origin, on_ready=on_ready)

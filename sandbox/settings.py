@@ -111,7 +111,7 @@ def _yes_or_no(value: object) -> bool:
     raise ValueError("true or false")
 
 
-class _Choice(tuple[str, ...]):
+class _OneOf(tuple[str, ...]):
     """A reader that can also list what it accepts."""
 
     def __call__(self, value: object) -> str:
@@ -226,7 +226,7 @@ class Key:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        return tuple(map(str, self.read)) if isinstance(self.read, _Choice) else ()
+        return tuple(map(str, self.read)) if isinstance(self.read, _OneOf) else ()
 
     @property
     def is_bool(self) -> bool:
@@ -261,12 +261,12 @@ class Settings:
     insecure_no_auth: bool = _setting(False, "Listen beyond loopback without a control token.", _yes_or_no)
     allowed_hosts: tuple[str, ...] = _setting((), "Host names with a dot to answer to.", _host_names)
     root_path: str | None = _setting(None, "Path prefix below which a reverse proxy serves all this.", _root_path)
-    clock: str = _setting("system", "Time runs as the system's, or when told to.", _Choice(("system", "virtual")))
+    clock: str = _setting("system", "Time runs as the system's, or when told to.", _OneOf(("system", "virtual")))
     max_messages: int = _setting(10_000, "Messages kept; the oldest go first.", _COUNT.between(1, 10**8))
     max_age_s: float = _setting(7 * 86_400, "Age limit of messages.", _TIME.between(1, 3650 * 86_400), show=_TIME.show)
     ssl_certfile: str | None = _setting(None, "Certificate chain (PEM), to speak HTTPS.")
     ssl_keyfile: str | None = _setting(None, "Private key (PEM) of the certificate.")
-    log_format: str = _setting("text", "How an event is logged.", _Choice(("text", "json")))
+    log_format: str = _setting("text", "How an event is logged.", _OneOf(("text", "json")))
     max_body: int = _setting(64 * 1024, "Largest request to the gateway.", _BYTES.between(1, 2**26), show=_BYTES.show)
     max_control_body: int = _setting(1024**2, "Largest request elsewhere.", _BYTES.between(1, 2**26), show=_BYTES.show)
     max_text: int = _setting(1600, "Longest text of a message, in characters.", _COUNT.between(1, 100_000))
@@ -297,13 +297,13 @@ _ACCOUNT_KEYS = (
     _account_key("token", "API token of the application.", _token, show=mask, secret=True),
     _account_key("shortcodes", "Shortcodes it may send from; none listed means any.", _shortcodes),
     _account_key("client_url", "Where replies are posted.", _client_url, show=mask_url, secret=True),
-    _account_key("callback_auth", "How a webhook proves where it is from.", _Choice(CallbackAuth)),
-    _account_key("msisdn_format", "Numbers in webhooks: 234…, +234…, or by turns.", _Choice(MsisdnFormat)),
-    _account_key("revision", "Revision of the API; 2025 adds ref_id to webhooks.", _Choice(("2024", "2025"))),
+    _account_key("callback_auth", "How a webhook proves where it is from.", _OneOf(CallbackAuth)),
+    _account_key("msisdn_format", "Numbers in webhooks: 234…, +234…, or by turns.", _OneOf(MsisdnFormat)),
+    _account_key("revision", "Revision of the API; 2025 adds ref_id to webhooks.", _OneOf(("2024", "2025"))),
     _account_key("strict", "Refuse a message without session_id or sent_date.", _yes_or_no),
     _account_key("success_body", "JSON to answer an accepted message with.", _success_body),
     _account_key("retry_s", "When failed webhooks are retried: a preset, or seconds.", parse_retry, show=_show_retry),
-    _account_key("order", "Webhooks go when due, or those of a conversation in turn.", _Choice(Order)),
+    _account_key("order", "Webhooks go when due, or those of a conversation in turn.", _OneOf(Order)),
 )
 _SERVER_KEYS = [Key(attribute=it.name, default=it.default, **it.metadata) for it in fields(Settings) if it.metadata]
 KEYS: tuple[Key, ...] = (*_SERVER_KEYS, *_ACCOUNT_KEYS)
@@ -448,7 +448,7 @@ def _file_table(named: Path | str | None, cwd: Path) -> tuple[str, dict[str, Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SettingRow:
     """One line of `config show`; a secret in `value` is masked."""
 
     key: str
@@ -457,12 +457,12 @@ class Row:
     help: str
 
 
-def rows(loaded: Loaded) -> list[Row]:
+def rows(loaded: Loaded) -> list[SettingRow]:
     """Every setting as text; the names of keys of accounts after the first begin with `accounts[NAME].`"""
     first, *others = loaded.settings.accounts
     shown = [(key.name, key, loaded.settings if key.scope == "server" else first) for key in KEYS]
     shown += [(f"accounts[{other.name}].{key.name}", key, other) for other in others for key in _ACCOUNT_KEYS]
     return [
-        Row(key=name, value=key.text(getattr(holder, key.attribute)), origin=loaded.origin[name], help=key.help)
+        SettingRow(key=name, value=key.text(getattr(holder, key.attribute)), origin=loaded.origin[name], help=key.help)
         for name, key, holder in shown
     ]

@@ -24,12 +24,12 @@ from sandbox.testkit import failure_messages, own_sandbox
 from sandbox.testkit.assertions import (
     CALLS,
     MOST,
+    AccountContext,
     AccountFilters,
-    Desk,
+    Async,
     ExpectationFailed,
-    Later,
-    Now,
-    OfDesk,
+    OfAccount,
+    Sync,
     as_often,
     awaited,
     found,
@@ -52,7 +52,7 @@ from sandbox.testkit.controls import (
     ScenarioInvalid,
     known_scenario,
 )
-from sandbox.testkit.failure_messages import Scene
+from sandbox.testkit.failure_messages import Situation
 from sandbox.testkit.handset import (
     AsyncHandset,
     AsyncWebhookDelivery,
@@ -60,7 +60,7 @@ from sandbox.testkit.handset import (
     WebhookDelivery,
 )
 from sandbox.testkit.own_sandbox import Own
-from sandbox.testkit.transport import Link, Plan, Transport, reading, verb
+from sandbox.testkit.transport import CallPlan, PlanRunner, Transport, plan_method, plan_property
 from sandbox.testkit.types import (
     Attempt,
     Difference,
@@ -117,7 +117,7 @@ BLOCK = 100_003  # numbers for the handsets of one pytest worker; a prime, so th
 RANGES = {"mtn": "234803", "airtel": "234802", "glo": "234805", "9mobile": "234809"}
 
 
-class _Sandbox(OfDesk, Generic[D, R]):
+class SandboxMethods(OfAccount, Generic[D, R]):
     """An account of its own on a sandbox: what the application sends with `token` to `url`, and what it is sent."""
 
     _delivery: type[D]
@@ -126,22 +126,22 @@ class _Sandbox(OfDesk, Generic[D, R]):
     @property
     def url(self) -> str:
         """The base URL for the application, in place of https://app.9bits.net:2081."""
-        return self._desk.url
+        return self._context.url
 
     @property
     def token(self) -> str:
         """The API token for the application."""
-        return self._desk.token
+        return self._context.token
 
     @property
     def account(self) -> str:
         """The account's name."""
-        return self._desk.name
+        return self._context.name
 
     @property
     def shortcode(self) -> str:
         """What handsets text if nothing else is said: the account's first shortcode, or the documented example's."""
-        return self._desk.shortcode
+        return self._context.shortcode
 
     @property
     def client_url(self) -> str | None:
@@ -149,7 +149,7 @@ class _Sandbox(OfDesk, Generic[D, R]):
 
         Setting it is a short call to the sandbox, on the async twin too; it does not wait for the application.
         """
-        return self._desk.client_url
+        return self._context.client_url
 
     @client_url.setter
     def client_url(self, value: "str | Callable[..., Any] | None") -> None:
@@ -166,41 +166,41 @@ class _Sandbox(OfDesk, Generic[D, R]):
         from sandbox.http import server as http_server  # brings uvicorn along
 
         sock = http_server.listen("127.0.0.1", port)
-        base = self._desk.hosted.enter_context(http_server.application(app, sock))
+        base = self._context.hosted.enter_context(http_server.application(app, sock))
         self._post_to(f"{base}/{path.removeprefix('/')}")
         return base
 
     def _post_to(self, url: str | None) -> None:
-        def plan() -> Plan[None]:
-            yield CALLS.change_account(self._desk.name, client_url=url)
+        def plan() -> CallPlan[None]:
+            yield CALLS.change_account(self._context.name, client_url=url)
 
         self._link.run(plan())
-        self._desk.client_url = url
+        self._context.client_url = url
 
     def _number(self, number: str | None, telco: str, label: str | None) -> str:
         """A handset's number, by default a new one."""
         if telco not in RANGES:
             raise ValueError(f"{telco!r} is no operator that the sandbox knows; wanted {', '.join(RANGES)}.")
-        made = number or self._desk.numbers(telco)
+        made = number or self._context.numbers(telco)
         changes = {"label": label, "telco": telco if number else None}
         given = {name: value for name, value in changes.items() if value is not None}
 
-        def plan() -> Plan[None]:
+        def plan() -> CallPlan[None]:
             yield CALLS.change_handset(made, **given)
 
         if given:
             self._link.run(plan())
         return made
 
-    @verb
-    def messages(self, text: str | None = None, **filters: Unpack[AccountFilters]) -> Plan[list[Message]]:
+    @plan_method
+    def messages(self, text: str | None = None, **filters: Unpack[AccountFilters]) -> CallPlan[list[Message]]:
         """The messages that fit, of both directions, oldest first. `text` is a glob over the whole text."""
         return (yield from found(match_of(text, filters, AccountFilters)))
 
-    @verb
+    @plan_method
     def wait_for(
         self, text: str | None = None, *, timeout: float = 5.0, **filters: Unpack[AccountFilters]
-    ) -> Plan[Message]:
+    ) -> CallPlan[Message]:
         """The next message that fits, to whatever handset. Each wait goes on after the message that the last one gave.
 
         Raises ExpectationFailed if none comes in `timeout` real seconds.
@@ -208,26 +208,28 @@ class _Sandbox(OfDesk, Generic[D, R]):
         __tracebackhide__ = True
         return (yield from self._next(text, filters, 1, timeout))[0]
 
-    @verb
+    @plan_method
     def wait_for_messages(
         self, count: int, text: str | None = None, *, timeout: float = 5.0, **filters: Unpack[AccountFilters]
-    ) -> Plan[list[Message]]:
+    ) -> CallPlan[list[Message]]:
         """The next `count` messages that fit, once they are there."""
         __tracebackhide__ = True
         return (yield from self._next(text, filters, count, timeout))
 
-    def _next(self, text: str | None, filters: AccountFilters, count: int, timeout: float) -> Plan[list[Message]]:
+    def _next(self, text: str | None, filters: AccountFilters, count: int, timeout: float) -> CallPlan[list[Message]]:
         __tracebackhide__ = True
         match = self._sent(text, filters)
-        came = yield from awaited(self._desk, match, asked=match, count=count, timeout=timeout, after=self._desk.cursor)
-        self._desk.cursor = came[-1].seq
+        came = yield from awaited(
+            self._context, match, asked=match, count=count, timeout=timeout, after=self._context.cursor
+        )
+        self._context.cursor = came[-1].seq
         return came
 
     def _sent(self, text: str | None, filters: AccountFilters) -> dict[str, object]:
         """Messages of the application, unless the other direction is asked for."""
         return {"direction": "mt", **match_of(text, filters, AccountFilters)}
 
-    @verb
+    @plan_method
     def assert_sent(
         self,
         text: str | None = None,
@@ -237,7 +239,7 @@ class _Sandbox(OfDesk, Generic[D, R]):
         at_most: int | None = None,
         within: float = 0.0,
         **filters: Unpack[AccountFilters],
-    ) -> Plan[list[Message]]:
+    ) -> CallPlan[list[Message]]:
         """The application has sent messages that fit, so many `times`, or at least one; or does within real seconds.
 
         Returns them. All messages of the test count, whatever was waited for.
@@ -245,19 +247,19 @@ class _Sandbox(OfDesk, Generic[D, R]):
         __tracebackhide__ = True
         match = self._sent(text, filters)
         return (
-            yield from as_often(self._desk, match, exactly=times, at_least=at_least, at_most=at_most, within=within)
+            yield from as_often(self._context, match, exactly=times, at_least=at_least, at_most=at_most, within=within)
         )
 
-    @verb
+    @plan_method
     def assert_not_sent(
         self, text: str | None = None, *, within: float = 0.0, **filters: Unpack[AccountFilters]
-    ) -> Plan[None]:
+    ) -> CallPlan[None]:
         """The application has sent no message that fits, and does not within real seconds."""
         __tracebackhide__ = True
         match = self._sent(text, filters)
-        yield from none_came(self._desk, match, asked=match, within=within)
+        yield from none_came(self._context, match, asked=match, within=within)
 
-    @verb
+    @plan_method
     def verify(
         self,
         text: str | None = None,
@@ -268,14 +270,14 @@ class _Sandbox(OfDesk, Generic[D, R]):
         within: float = 0.0,
         after: int | None = None,
         **filters: Unpack[AccountFilters],
-    ) -> Plan[Waited]:
+    ) -> CallPlan[Waited]:
         """Whether as many messages fit as should, which ones, and which came close. Raises nothing: look at the result.
 
         `after` leaves out messages up to that number (`seq`).
         """
         return (
             yield from verified(
-                self._desk,
+                self._context,
                 self._sent(text, filters),
                 exactly=exactly,
                 at_least=at_least,
@@ -285,43 +287,43 @@ class _Sandbox(OfDesk, Generic[D, R]):
             )
         )
 
-    @reading
-    def requests(self) -> Plan[list[Request]]:
+    @plan_property
+    def requests(self) -> CallPlan[list[Request]]:
         """Every call to the gateway, accepted and refused, oldest first; reading them is looking at them.
 
         Calls with a token that no account has are among them on a sandbox that no one else uses.
         """
-        return (yield from requests(self._desk))
+        return (yield from requests(self._context))
 
-    @reading
-    def refused(self) -> Plan[list[Request]]:
+    @plan_property
+    def refused(self) -> CallPlan[list[Request]]:
         """The calls that the gateway refused, with what was wrong; the test does not fail on those that it read."""
-        return (yield from requests(self._desk, verdict="refused"))
+        return (yield from requests(self._context, verdict="refused"))
 
-    @reading
-    def webhook_deliveries(self) -> Plan[list[D]]:
+    @plan_property
+    def webhook_deliveries(self) -> CallPlan[list[D]]:
         """Every webhook delivery, oldest first."""
         answer = yield CALLS.list("webhook-deliveries", limit=MOST)
         made = []
         for each in reversed(answer["webhook_deliveries"]):
-            made.append(self._delivery(self._desk, (yield CALLS.get("webhook-deliveries", each["id"]))))
+            made.append(self._delivery(self._context, (yield CALLS.get("webhook-deliveries", each["id"]))))
         return made
 
-    @reading
-    def findings(self) -> Plan[list[Finding]]:
+    @plan_property
+    def findings(self) -> CallPlan[list[Finding]]:
         """What is suspicious about the application, newest first."""
         answer = yield CALLS.list("findings")
         return [read(Finding, each) for each in answer["findings"]]
 
-    @verb
+    @plan_method
     def fail_next(
         self, times: int = 1, *, status: int = 503, on: str = "sendsms", body: str | None = None
-    ) -> Plan[Fault]:
+    ) -> CallPlan[Fault]:
         """Let the next `times` calls to the gateway (or webhooks, with `on="webhook"`) fail with a status."""
         return read(Fault, (yield CALLS.add_fault(on, {"status": status, "body": body}, times=times)))
 
-    @verb
-    def scenario(self, scenario: "str | Path", handset: "str | Handset | AsyncHandset | None" = None) -> Plan[R]:
+    @plan_method
+    def scenario(self, scenario: "str | Path", handset: "str | Handset | AsyncHandset | None" = None) -> CallPlan[R]:
         """Play a scenario: the name of one, a file (a Path, or a name that ends in .yaml), or the YAML itself.
 
         For a handset, or for the one that gets the first message that fits. Raises ScenarioInvalid.
@@ -329,26 +331,26 @@ class _Sandbox(OfDesk, Generic[D, R]):
         name = yield from known_scenario(scenario)
         number = handset.number if isinstance(handset, Handset | AsyncHandset) else handset
         run = yield CALLS.start_run(name, number)
-        self._desk.plays = True
-        return self._run(self._desk, run)
+        self._context.plays = True
+        return self._run(self._context, run)
 
-    @verb
-    def reset(self) -> Plan[None]:
+    @plan_method
+    def reset(self) -> CallPlan[None]:
         """Forget what was recorded for the account, and what was due; the account itself stays."""
         yield CALLS.reset()
 
-    @verb
-    def transcript(self, handset: "str | Handset | AsyncHandset | None" = None, as_: str = "text") -> Plan[str]:
+    @plan_method
+    def transcript(self, handset: "str | Handset | AsyncHandset | None" = None, as_: str = "text") -> CallPlan[str]:
         """What was said, by one handset or by all; of one, `as_` a `scenario` or a `pytest` function as well."""
         if handset is None:
             return (yield from transcripts())
         number = handset if isinstance(handset, str) else handset.number
         return (yield from transcript(number, as_))
 
-    @verb
+    @plan_method
     def assert_clean(
         self, *, allow_refused: bool = False, allow_failed_deliveries: bool = False, allow_unfinished: bool = False
-    ) -> Plan[None]:
+    ) -> CallPlan[None]:
         """Nothing went wrong that the test has not looked at: no call was refused, no webhook was given up, and every
         scenario was played to its end. The fixture asks this when a test is over."""
         __tracebackhide__ = True
@@ -357,17 +359,17 @@ class _Sandbox(OfDesk, Generic[D, R]):
             complaints += yield from self._refusals()
         if not allow_failed_deliveries:
             complaints += yield from self._exhausted()
-        if not allow_unfinished and self._desk.plays:
+        if not allow_unfinished and self._context.plays:
             complaints += yield from self._unfinished()
         if complaints:
             raise ExpectationFailed("\n\n".join(complaints))
 
-    @verb
-    def report(self, *, brief: bool = False) -> Plan[list[tuple[str, str]]]:
+    @plan_method
+    def report(self, *, brief: bool = False) -> CallPlan[list[tuple[str, str]]]:
         """What happened, for the report of a failed test: titles and texts. `brief` leaves out what an
         ExpectationFailed says itself."""
         try:
-            scene = yield from scenery(self._desk)
+            scene = yield from scenery(self._context)
             answer = yield CALLS.list("findings")
         except SandboxError as error:
             return [("report", f"What happened could not be read: {error}")]
@@ -377,54 +379,57 @@ class _Sandbox(OfDesk, Generic[D, R]):
             sections = [
                 ("conversation", scene.transcript),
                 ("refused calls", failure_messages.refusals(scene)),
-                ("near misses", failure_messages.near_misses(self._desk.near_misses)),
+                ("near misses", failure_messages.near_misses(self._context.near_misses)),
                 *sections,
             ]
         return [(title, text) for title, text in sections if text]
 
-    def _refusals(self) -> Plan[list[str]]:
+    def _refusals(self) -> CallPlan[list[str]]:
         def unseen(calls: Sequence[Request]) -> Sequence[Request]:
-            return [each for each in calls if each.id not in self._desk.looked_at and not each.by_fault]
+            return [each for each in calls if each.id not in self._context.looked_at and not each.by_fault]
 
         refused = unseen((yield from own_requests(verdict="refused")))
-        scene = Scene(url=self.url, called=True, refused=refused, unowned=unseen((yield from self._desk.unowned())))
+        scene = Situation(
+            url=self.url, called=True, refused=refused, unowned=unseen((yield from self._context.unowned()))
+        )
         told = failure_messages.refusals(scene)
         return [told, "If that is meant, read ninebits.refused, or mark the test: allow_refused=True."] if told else []
 
-    def _exhausted(self) -> Plan[list[str]]:
+    def _exhausted(self) -> CallPlan[list[str]]:
         answer = yield CALLS.list("webhook-deliveries", state="exhausted", limit=1)
         if not answer["webhook_deliveries"]:
             return []
         conversations = yield from transcripts()
         told = failure_messages.failed(
-            "A webhook was given up after its last retry.", Scene(url=self.url, called=True, transcript=conversations)
+            "A webhook was given up after its last retry.",
+            Situation(url=self.url, called=True, transcript=conversations),
         )
         return [told, "If that is meant, mark the test: allow_failed_deliveries=True."]
 
-    def _unfinished(self) -> Plan[list[str]]:
+    def _unfinished(self) -> CallPlan[list[str]]:
         answer = yield CALLS.list("runs", limit=MOST)
         told = []
         for each in reversed(answer["runs"]):
             if each["steps"] and each["state"] in ("running", "failed"):
-                run = self._run(self._desk, each)
+                run = self._run(self._context, each)
                 yield from run.played(0)  # the last step may only wait for its time to pass
                 if run.shape["state"] != "finished":
                     told.append((yield from run.told()))
         return [*told, "If that is meant, mark the test: allow_unfinished=True."] if told else []
 
 
-class Sandbox(_Sandbox[WebhookDelivery, Run], Now):
-    __doc__ = _Sandbox.__doc__
+class Sandbox(SandboxMethods[WebhookDelivery, Run], Sync):
+    __doc__ = SandboxMethods.__doc__
     _delivery = WebhookDelivery
     _run = Run
 
     @property
     def clock(self) -> Clock:
-        return Clock(self._desk)
+        return Clock(self._context)
 
     @property
     def faults(self) -> Faults:
-        return Faults(self._desk)
+        return Faults(self._context)
 
     @property
     def client(self) -> SandboxClient:
@@ -433,25 +438,25 @@ class Sandbox(_Sandbox[WebhookDelivery, Run], Now):
 
     def handset(self, number: str | None = None, *, telco: str = "mtn", label: str | None = None) -> Handset:
         """A handset, by default with a number that no other test has."""
-        return Handset(self._desk, self._number(number, telco, label))
+        return Handset(self._context, self._number(number, telco, label))
 
     def to_async(self) -> "AsyncSandbox":
         """The same account, for an async test."""
-        return AsyncSandbox(self._desk)
+        return AsyncSandbox(self._context)
 
 
-class AsyncSandbox(_Sandbox[AsyncWebhookDelivery, AsyncRun], Later):
-    __doc__ = _Sandbox.__doc__
+class AsyncSandbox(SandboxMethods[AsyncWebhookDelivery, AsyncRun], Async):
+    __doc__ = SandboxMethods.__doc__
     _delivery = AsyncWebhookDelivery
     _run = AsyncRun
 
     @property
     def clock(self) -> AsyncClock:
-        return AsyncClock(self._desk)
+        return AsyncClock(self._context)
 
     @property
     def faults(self) -> AsyncFaults:
-        return AsyncFaults(self._desk)
+        return AsyncFaults(self._context)
 
     @property
     def client(self) -> AsyncSandboxClient:
@@ -460,7 +465,7 @@ class AsyncSandbox(_Sandbox[AsyncWebhookDelivery, AsyncRun], Later):
 
     def handset(self, number: str | None = None, *, telco: str = "mtn", label: str | None = None) -> AsyncHandset:
         """A handset, by default with a number that no other test has. With a label, this is a short call."""
-        return AsyncHandset(self._desk, self._number(number, telco, label))
+        return AsyncHandset(self._context, self._number(number, telco, label))
 
 
 # Where tests run --------------------------------------------------------------------------------------------------
@@ -470,7 +475,7 @@ class Server:
     """A sandbox for tests: one of their own in a thread (`start`), or one that runs already (`attach`)."""
 
     def __init__(self, transport: Transport, *, names: str, first_number: int, own: Own | None = None) -> None:
-        self.client = SandboxClient.over(Link(transport))
+        self.client = SandboxClient.over(PlanRunner(transport))
         self._transport = transport
         self._names = (f"{names}-{number}" for number in count(1))
         self._handsets = count(first_number)
@@ -508,9 +513,9 @@ class Server:
             name = f"{name}-{process}"
         token = str(settings.pop("token", f"{name}-{secrets.token_hex(8)}"))
         self.client.add_account(name, token, **settings)
-        link = Link(self._transport, name)
+        link = PlanRunner(self._transport, name)
         url, shortcodes = settings.get("client_url"), settings.get("shortcodes") or [SHORTCODE]
-        desk = Desk(
+        context = AccountContext(
             link=link,
             name=name,
             token=token,
@@ -521,11 +526,11 @@ class Server:
         )
         self._open += 1
         try:
-            yield Sandbox(desk)
+            yield Sandbox(context)
         finally:
             if os.getpid() == process:
                 self._open -= 1
-                desk.hosted.close()
+                context.hosted.close()
                 if self._own is not None:  # whether this test looked or not: the next one does not answer for it
                     self._unowned_after = self._own.last_unowned()
                 self.client.remove_account(name)
@@ -533,7 +538,7 @@ class Server:
     def _number(self, telco: str) -> str:
         return f"{RANGES[telco]}{next(self._handsets) % 10**7:07}"
 
-    def _unowned(self) -> Plan[Sequence[Request]]:
+    def _unowned(self) -> CallPlan[Sequence[Request]]:
         """Calls whose token no account has, since the last test; on a sandbox of others they may be anybody's."""
         if self._own is None or self._own.last_unowned() <= self._unowned_after:
             return []

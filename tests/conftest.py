@@ -20,7 +20,7 @@ import requests
 
 from sandbox import server
 from sandbox.clock import Clock
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.settings import Settings
 from tests.leftovers import Leftovers
 
@@ -73,7 +73,7 @@ class Running:
     """A sandbox that serves in a thread of this process."""
 
     address: server.Address
-    house: House
+    services: Services
 
     @property
     def url(self) -> str:
@@ -284,8 +284,8 @@ def receiver() -> Iterator[Receiver]:
 @contextmanager
 def _running(**settings: Any) -> Iterator[Running]:
     chosen = Settings(**{"port": 0, "db": ":memory:", "clock": "virtual", **settings})
-    with server.in_thread(chosen) as (address, house):
-        yield Running(address=address, house=house)
+    with server.in_thread(chosen) as (address, services):
+        yield Running(address=address, services=services)
 
 
 @pytest.fixture(scope="session")
@@ -329,7 +329,7 @@ def start_sandbox() -> Iterator[Callable[..., Bench]]:
 
         def start(**settings: Any) -> Bench:
             running = stack.enter_context(_running(**settings))
-            first = running.house.settings.accounts[0]
+            first = running.services.settings.accounts[0]
             return Bench(sandbox=running, account=first.name, token=first.token)
 
         yield start

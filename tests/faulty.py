@@ -25,7 +25,7 @@ EXAMPLE = (
 
 def first_of(running: Running) -> Bench:
     """The first account of a sandbox that was just started."""
-    account = running.house.settings.accounts[0]
+    account = running.services.settings.accounts[0]
     return Bench(sandbox=running, account=account.name, token=account.token)
 
 
@@ -100,7 +100,7 @@ def seen(bench: Bench, body: bytes = EXAMPLE) -> bytes:
 
 def in_loop(running: Running, work: Coroutine[Any, Any, T]) -> T:
     """Run something where the sandbox runs."""
-    loop = running.house.database._loop
+    loop = running.services.database._loop
     assert loop is not None
     return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_S)
 

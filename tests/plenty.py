@@ -21,11 +21,11 @@ from sandbox.model import (
     Attempt,
     DeliveryState,
     Direction,
+    EventType,
     Handset,
     Message,
     MessageState,
     Msisdn,
-    News,
     Outcome,
     OutcomeKind,
     Shortcode,
@@ -207,7 +207,7 @@ def _submit(tx: Tx, number: int, msisdn: Msisdn, at_ms: int) -> int:
     text = _ASKED[number // 4 % len(_ASKED)]
     measured = measure(text)
     sms = SendSms(SHORTCODE, msisdn, text, f"s{number // 40}", to_iso(at_ms), None, {}, ())
-    seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=at_ms, account=ACCOUNT.name, msisdn=msisdn)
+    seq = journal.announce(tx, EventType.MESSAGE_SUBMITTED, at_ms=at_ms, account=ACCOUNT.name, msisdn=msisdn)
     submission = messages.Submission("127.0.0.1", _HEADERS, _body(sms), payloads.success(ACCOUNT, seq, sms, measured))
     messages.insert_mt(tx, seq, at_ms, ACCOUNT.name, sms, telco_of(msisdn), measured, submission)
     return seq
@@ -234,7 +234,7 @@ def _refuse(tx: Tx, number: int, msisdn: Msisdn, at_ms: int) -> int:
     )
     account = None if unowned else ACCOUNT.name
     status = 401 if unowned else 400
-    seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=at_ms, account=account)
+    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=at_ms, account=account)
     body = json.dumps({"from": SHORTCODE, "to": msisdn, "message": _ASKED[number % len(_ASKED)]}).encode()
     refused = replace(
         REFUSED,
@@ -253,7 +253,7 @@ def _refuse(tx: Tx, number: int, msisdn: Msisdn, at_ms: int) -> int:
 def _reply(tx: Tx, number: int, msisdn: Msisdn, at_ms: int, now_ms: int) -> tuple[str, int]:
     text = _SAID[number // 4 % len(_SAID)]
     measured = measure(text)
-    seq = journal.announce(tx, News.MESSAGE_ORIGINATED, at_ms=at_ms, account=ACCOUNT.name, msisdn=msisdn)
+    seq = journal.announce(tx, EventType.MESSAGE_ORIGINATED, at_ms=at_ms, account=ACCOUNT.name, msisdn=msisdn)
     message = Message(
         seq=seq,
         account=ACCOUNT.name,
@@ -352,7 +352,9 @@ def _offset_ms(index: int) -> int:
 
 def _attempt(tx: Tx, message: Message, number: int, offset_ms: int, code: int | None, *, took_ms: float) -> None:
     seq, at_ms = message.seq, message.at_ms + offset_ms
-    journal.record(tx, News.ATTEMPT_BEGUN, at_ms=at_ms, account=message.account, subject=seq, msisdn=message.msisdn)
+    journal.record(
+        tx, EventType.ATTEMPT_BEGUN, at_ms=at_ms, account=message.account, subject=seq, msisdn=message.msisdn
+    )
     outbox.begin_attempt(
         tx,
         Attempt(delivery_seq=seq, number=number, trigger=Trigger.SCHEDULED, started_ms=at_ms, offset_ms=offset_ms),
@@ -365,7 +367,7 @@ def _attempt(tx: Tx, message: Message, number: int, offset_ms: int, code: int | 
     outbox.end_attempt(tx, seq, number, outcome, ())
     journal.record(
         tx,
-        News.ATTEMPT_MADE,
+        EventType.ATTEMPT_MADE,
         at_ms=at_ms + round(outcome.duration_ms),
         account=message.account,
         subject=seq,

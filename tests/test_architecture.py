@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,12 @@ EXCEPTIONS = {
     ("commands.serving", "core.services"): "the same, for its types",
     ("commands.serving", "api.openapi"): "openapi",
     ("commands.transfer", "transfer.imports"): "a file is cut into parts as an import reads it",
+}
+
+# What the server knows and a test holds: one noun, and so one name, on both sides of the control API.
+SHARED = {
+    *("Attempt", "Clock", "Difference", "Fault", "Finding", "Handset", "Message", "Miss", "NearMiss", "Problem"),
+    *("Run", "Waited", "WebhookDelivery"),
 }
 
 # Each outside library has one address, so that it can be weighed, and replaced, in one place.
@@ -141,6 +148,12 @@ def test_every_module_has_its_place() -> None:
 
 def test_at_most_ten_modules_lie_at_the_root() -> None:
     assert len([module for module in modules() if "." not in module]) <= 10
+
+
+def test_the_name_of_a_class_has_one_meaning() -> None:
+    classes = (each for path in modules().values() for each in ast.walk(tree(path)) if isinstance(each, ast.ClassDef))
+    names = Counter(each.name.lstrip("_") for each in classes)
+    assert {name for name, count in names.items() if count > 1} == SHARED
 
 
 @pytest.mark.parametrize("library", ADDRESSES)

@@ -117,7 +117,7 @@ def test_two_changes_of_an_account_by_the_api_and_a_page_are_both_kept(
             Ask(method="PATCH", path=path, body={"strict": strict}),
             Ask(method="POST", path="/settings/client-url", form={"client_url": url}),
         )
-        account = bench.sandbox.house.accounts.get(bench.account)  # as calls find it
+        account = bench.sandbox.services.accounts.get(bench.account)  # as calls find it
         if account is None or (account.strict, account.client_url) != (strict, url):
             lost.append(account)
     assert lost == []
@@ -207,7 +207,7 @@ def test_messages_that_two_send_into_a_conversation_are_all_there_and_unread(
     ask = Ask(method="POST", path=PATH, body=EXAMPLE)
     sent = [each.json["reference_id"] for _ in range(pairs) for each in two.both(ask, ask)]
     assert len(set(sent)) == 2 * pairs
-    unread = bench.sandbox.house.database.read(lambda db: messages.unread(db, bench.account))
+    unread = bench.sandbox.services.database.read(lambda db: messages.unread(db, bench.account))
     assert in_loop(bench.sandbox, unread) == 2 * pairs
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sandbox.client import AsyncSandboxClient, Calls, Refused, SandboxClient
-from sandbox.testkit.transport import Call
+from sandbox.client import AsyncSandboxClient, Endpoints, Refused, SandboxClient
+from sandbox.testkit.transport import HttpCall
 from tests.conftest import EXAMPLE, PATIENCE_S, Bench, Receiver
 
 NUMBER = EXAMPLE["to"]
-calls = Calls()
+calls = Endpoints()
 
-DESCRIBED: list[tuple[Call[Any], str, str, object]] = [
+DESCRIBED: list[tuple[HttpCall[Any], str, str, object]] = [
     (calls.list("messages", limit=5), "GET", "messages", None),
     (calls.get("webhook-deliveries", "w1"), "GET", "webhook-deliveries/w1", None),
     (calls.get("scenarios", "../x"), "GET", "scenarios/..%2Fx", None),
@@ -62,14 +62,14 @@ DESCRIBED: list[tuple[Call[Any], str, str, object]] = [
 
 
 @pytest.mark.parametrize(("call", "method", "path", "body"), DESCRIBED)
-def test_a_call_is_described(call: Call[Any], method: str, path: str, body: object) -> None:
+def test_a_call_is_described(call: HttpCall[Any], method: str, path: str, body: object) -> None:
     assert (call.method, call.path, call.body) == (method, path, body)
 
 
 @pytest.mark.parametrize(
     "call", [calls.wait(timeout=120), calls.verify({}, within=120), calls.reply("234", "hi", wait=120)]
 )
-def test_a_call_is_given_more_time_than_the_sandbox_is_told_to_wait(call: Call[Any]) -> None:
+def test_a_call_is_given_more_time_than_the_sandbox_is_told_to_wait(call: HttpCall[Any]) -> None:
     assert call.timeout_s > 120
 
 

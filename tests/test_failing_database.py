@@ -25,9 +25,9 @@ import pytest
 import requests
 
 from sandbox.core import dispatcher, scheduler
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import SandboxError, StorageError
-from sandbox.model import Msisdn, Shortcode, Texting
+from sandbox.model import Msisdn, Shortcode, TextRequest
 from sandbox.store import database, file
 from tests.commands.shell import Shell
 from tests.conftest import Bench, Receiver, Running
@@ -445,13 +445,15 @@ def test_a_fault_whose_count_cannot_be_stored_strikes_the_next_call(bench: Bench
 def test_room_that_a_failed_reset_made_is_not_given_to_texts(
     serving: Serving, trouble: Trouble, tmp_path: Path
 ) -> None:
-    texting = Texting(account="default", msisdn=Msisdn(HANDSET), text="hello", shortcode=Shortcode("48974"), new=True)
+    texting = TextRequest(
+        account="default", msisdn=Msisdn(HANDSET), text="hello", shortcode=Shortcode("48974"), new=True
+    )
 
-    async def reset_and_text(house: House) -> list[object]:
+    async def reset_and_text(services: Services) -> list[object]:
         """In one commit."""
         return list(
             await asyncio.gather(
-                house.control.reset("default"), house.network.originate(texting), return_exceptions=True
+                services.control.reset("default"), services.network.originate(texting), return_exceptions=True
             )
         )
 
@@ -464,7 +466,7 @@ def test_room_that_a_failed_reset_made_is_not_given_to_texts(
         bench.call("PUT", "/clock", {"action": "advance", "seconds": 0})  # the first attempts are over
         for number in count(1):
             trouble.arm("full", number, lasting=True, only="sandbox-writer")
-            told = in_loop(running, reset_and_text(running.house))
+            told = in_loop(running, reset_and_text(running.services))
             trouble.lift()
             if not any(isinstance(each, StorageError) for each in told):
                 break
@@ -537,8 +539,8 @@ def test_an_event_stream_ends_when_the_store_cannot_be_read_and_misses_nothing_w
 def test_a_timer_whose_handler_fails_holds_up_no_other_and_is_tried_again(
     bench: Bench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = bench.sandbox.house
-    handlers = house.scheduler._handlers
+    services = bench.sandbox.services
+    handlers = services.scheduler._handlers
     broken = True
 
     def fail(handler: Any, tx: Any, timer: Any) -> Any:

@@ -17,7 +17,7 @@ import pytest
 
 from sandbox.core.gateway import PATH
 from sandbox.errors import NotFound
-from sandbox.model import Drop, FaultEffect, FaultOn, News
+from sandbox.model import Drop, EventType, FaultEffect, FaultOn
 from sandbox.scenario.steps import MakeFault
 from sandbox.store import faults, journal
 from sandbox.store.database import Tx
@@ -307,7 +307,7 @@ def test_a_held_call_is_not_let_go_by_others(bench: Bench) -> None:
     other = fail(bench, times=None, status=503, match={"text": "never"})
     with held(bench) as call:
         lift(bench, other)
-        in_loop(bench.sandbox, bench.sandbox.house.control.reset("default"))
+        in_loop(bench.sandbox, bench.sandbox.services.control.reset("default"))
         assert call.is_open()
         lift(bench)
 
@@ -381,7 +381,7 @@ def test_a_call_that_has_its_answer_is_no_longer_delayed(bench: Bench) -> None:
     gc.disable()
     try:
         assert statuses(bench, 1) == [200]
-        assert not bench.sandbox.house.faults.delaying(bench.account)
+        assert not bench.sandbox.services.faults.delaying(bench.account)
     finally:
         gc.enable()
 
@@ -399,17 +399,20 @@ def test_a_reset_ends_a_delay(bench: Bench) -> None:
 def test_an_account_that_is_not_there_gets_no_fault(bench: Bench) -> None:
     wanted = MakeFault(on=FaultOn.SENDSMS, effect=FaultEffect(status=503))
     with pytest.raises(NotFound):
-        in_loop(bench.sandbox, bench.sandbox.house.control.add_fault("nobody", wanted))
+        in_loop(bench.sandbox, bench.sandbox.services.control.add_fault("nobody", wanted))
 
 
 def test_an_account_has_a_limit_of_faults(bench: Bench) -> None:
-    house, endless = bench.sandbox.house, MakeFault(on=FaultOn.SENDSMS, effect=FaultEffect(status=503), times=None)
+    services, endless = (
+        bench.sandbox.services,
+        MakeFault(on=FaultOn.SENDSMS, effect=FaultEffect(status=503), times=None),
+    )
 
     def fill(tx: Tx) -> None:
         for _ in range(faults.KEPT):
-            faults.add(tx, house.faults, bench.account, endless, at_ms=1)
+            faults.add(tx, services.faults, bench.account, endless, at_ms=1)
 
-    in_loop(bench.sandbox, house.database.write(fill))
+    in_loop(bench.sandbox, services.database.write(fill))
     refused = bench.call("POST", "/faults", {"on": "sendsms", "effect": {"status": 503}})
     assert (refused.status_code, "Remove some" in refused.json()["detail"]) == (409, True)
 
@@ -436,9 +439,10 @@ def test_a_fault_is_news_when_it_is_added_used_up_and_removed(bench: Bench) -> N
     lift(bench, fault)
     seq = int(fault[1:])
     entries = in_loop(
-        bench.sandbox, bench.sandbox.house.database.read(lambda db: journal.after(db, seq - 1, account=bench.account))
+        bench.sandbox,
+        bench.sandbox.services.database.read(lambda db: journal.after(db, seq - 1, account=bench.account)),
     )
-    assert [each.subject for each in entries if each.kind is News.FAULT_CHANGED] == [seq] * 3
+    assert [each.subject for each in entries if each.kind is EventType.FAULT_CHANGED] == [seq] * 3
 
 
 def test_a_restart_keeps_what_is_left_of_a_fault(serving: Serving, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(
                     leave(bench, sock)
             bench.sent(message="the last") if leave is leave_half_a_request else None
             eventually(lambda: tasks_of(running) <= tasks)
-            eventually(lambda: running.house.listeners.count == 0 and not running.house.bus._subscriptions)
+            eventually(lambda: running.services.listeners.count == 0 and not running.services.bus._subscriptions)
 
 
 @needs_proc

@@ -14,8 +14,8 @@ from typing import Any, ParamSpec
 import pytest
 
 from sandbox import server
-from sandbox.core.services import House
-from sandbox.model import DeliveryState, Message, Msisdn, MsisdnFormat, Order, Shortcode, Texting, WebhookDelivery
+from sandbox.core.services import Services
+from sandbox.model import DeliveryState, Message, Msisdn, MsisdnFormat, Order, Shortcode, TextRequest, WebhookDelivery
 from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import messages, outbox
 from tests.conftest import Receiver
@@ -40,31 +40,31 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 class Handset:
     """A handset on a sandbox without its doors, and the application that gets what it sends."""
 
-    house: House
+    services: Services
     receiver: Receiver
     began_ms: int
 
     async def text(self, text: str = "Yesterday", **given: Any) -> tuple[Message, WebhookDelivery]:
-        message, delivery = await self.house.network.originate(
-            Texting(account="default", msisdn=ADA, text=text, shortcode=SHORT, **given)
+        message, delivery = await self.services.network.originate(
+            TextRequest(account="default", msisdn=ADA, text=text, shortcode=SHORT, **given)
         )
         assert delivery is not None
         return message, delivery
 
     async def advance(self, by_ms: int) -> None:
-        await self.house.control.advance(by_ms)
+        await self.services.control.advance(by_ms)
 
     async def message(self, seq: int) -> Message:
-        found = await self.house.database.read(lambda db: messages.get(db, seq))
+        found = await self.services.database.read(lambda db: messages.get(db, seq))
         assert found is not None
         return found
 
     async def deliveries(self, message: Message) -> Sequence[WebhookDelivery]:
-        return await self.house.database.read(lambda db: outbox.of_message(db, message.seq))
+        return await self.services.database.read(lambda db: outbox.of_message(db, message.seq))
 
     async def attempted(self, delivery: WebhookDelivery) -> list[int]:
         """When the attempts of a webhook delivery began, in milliseconds since the test did."""
-        attempts = await self.house.database.read(lambda db: outbox.attempts(db, delivery.seq))
+        attempts = await self.services.database.read(lambda db: outbox.attempts(db, delivery.seq))
         return [each.started_ms - self.began_ms for each in attempts]
 
     @property
@@ -81,8 +81,8 @@ async def texting(receiver: Receiver, **account: Any) -> AsyncIterator[Handset]:
     settings = Settings(
         db=":memory:", clock="virtual", accounts=(replace(DEFAULT_ACCOUNT, client_url=receiver.url, **account),)
     )
-    async with server.open_house(settings, server.Address(host="127.0.0.1", port=1), None) as house:
-        yield Handset(house=house, receiver=receiver, began_ms=house.clock.now_ms())
+    async with server.open_services(settings, server.Address(host="127.0.0.1", port=1), None) as services:
+        yield Handset(services=services, receiver=receiver, began_ms=services.clock.now_ms())
 
 
 # Duplicates --------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ async def test_a_message_shows_the_state_of_its_first_webhook_delivery(receiver:
     async with texting(receiver) as handset:
         message, first = await handset.text(duplicates=1)
         *_, second = await handset.deliveries(message)
-        await handset.house.control.cancel(second.seq)
+        await handset.services.control.cancel(second.seq)
         await handset.advance(0)
         found = await handset.message(message.seq)
         assert (found.delivery_seq, found.state) == (first.seq, DeliveryState.DELIVERED)
@@ -234,8 +234,8 @@ async def test_a_texts_telco_is_for_that_text_alone(receiver: Receiver) -> None:
 @in_loop
 async def test_a_planned_text_keeps_all_its_wishes(receiver: Receiver) -> None:
     async with texting(receiver) as handset:
-        await handset.house.network.originate_later(
-            Texting(
+        await handset.services.network.originate_later(
+            TextRequest(
                 account="default",
                 msisdn=ADA,
                 text="later",
@@ -250,7 +250,7 @@ async def test_a_planned_text_keeps_all_its_wishes(receiver: Receiver) -> None:
             1_000,
         )
         await handset.advance(60_000)
-        [message] = await handset.house.database.read(lambda db: messages.page(db, account="default"))
+        [message] = await handset.services.database.read(lambda db: messages.page(db, account="default"))
         assert [await handset.attempted(each) for each in await handset.deliveries(message)] == [[3_000], [3_000]]
         assert {(each["from"], each["telco"], each["session_id"]) for each in handset.payloads} == {
             ("+2348020000000", "glo", "own")

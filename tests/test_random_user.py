@@ -145,7 +145,7 @@ class User(RuleBasedStateMachine):
         self.call("PUT", "/clock", {"action": "advance", "seconds": seconds})
 
     def last_number(self) -> int:
-        return in_loop(self.running, self.running.house.database.read(journal.last_seq))
+        return in_loop(self.running, self.running.services.database.read(journal.last_seq))
 
     # The application
 
@@ -453,7 +453,7 @@ class User(RuleBasedStateMachine):
         for each in self.call("GET", "/handsets")["handsets"]:
             assert (each["state"] == "off") is (each["msisdn"] in self.model.off)
         entries = in_loop(
-            self.running, self.running.house.database.read(lambda db: journal.after(db, self.seen, limit=10_000))
+            self.running, self.running.services.database.read(lambda db: journal.after(db, self.seen, limit=10_000))
         )
         numbers = [each.seq for each in entries]
         assert numbers == sorted(set(numbers))

@@ -11,18 +11,18 @@ from starlette.responses import Response, StreamingResponse
 
 from sandbox.api import event_stream, objects
 from sandbox.api.objects import Shape
-from sandbox.api.operations import V1, Call, Content, answer, operation
-from sandbox.core.services import House, Listeners
+from sandbox.api.operations import V1, ApiCall, Content, answer, operation
+from sandbox.core.services import Listeners, Services
 from sandbox.errors import Busy, Invalid, NotFound
 from sandbox.http import schema
 from sandbox.http.access import Receive, Scope, Send
 from sandbox.http.fields import (
     MAX_ADVANCE_S,
     Choice,
-    Cursor,
     Name,
+    PageCursor,
     Seconds,
-    Text,
+    TextKind,
     optional,
     required,
     usually,
@@ -76,9 +76,9 @@ NAME = required("name", Name(), "The account's name.", "default")
     account="none",
     answers={200: schema.page("accounts", objects.ACCOUNT, last="always null: they come all at once")},
 )
-async def list_accounts(call: Call) -> Response:
+async def list_accounts(call: ApiCall) -> Response:
     """All accounts."""
-    return answer({"accounts": [objects.account(each) for each in call.house.accounts.all()], "next": None})
+    return answer({"accounts": [objects.account(each) for each in call.services.accounts.all()], "next": None})
 
 
 @operation(
@@ -90,13 +90,13 @@ async def list_accounts(call: Call) -> Response:
     answers={201: objects.ACCOUNT},
     errors={409: "There is an account of this name already."},
 )
-async def add_account(call: Call) -> Response:
+async def add_account(call: ApiCall) -> Response:
     """Add an account. A test gets one of its own, so that it sees nothing of the others."""
-    return answer(objects.account(await call.house.control.add_account(account_from(call.body))), 201)
+    return answer(objects.account(await call.services.control.add_account(account_from(call.body))), 201)
 
 
-def _named(call: Call) -> Account:
-    account = call.house.accounts.get(call[NAME])
+def _named(call: ApiCall) -> Account:
+    account = call.services.accounts.get(call[NAME])
     if account is None:
         raise NotFound(f"There is no account {quote(call[NAME])}.")
     return account
@@ -110,7 +110,7 @@ def _named(call: Call) -> Account:
     places=(NAME,),
     answers={200: objects.ACCOUNT},
 )
-async def get_account(call: Call) -> Response:
+async def get_account(call: ApiCall) -> Response:
     """One account."""
     return answer(objects.account(_named(call)))
 
@@ -124,13 +124,15 @@ async def get_account(call: Call) -> Response:
     body=ACCOUNT_CHANGES,
     answers={200: objects.ACCOUNT},
 )
-async def change_account(call: Call) -> Response:
+async def change_account(call: ApiCall) -> Response:
     """Change what is named, and keep the rest; the name itself stays."""
     old = _named(call)
     if call.body.get("name", old.name) != old.name:
         raise Invalid(("name", "An account keeps its name. Add another account instead."))
     changes = {**call.body, "name": old.name}
-    changed = await call.house.control.change_account(old.name, lambda present: account_from(changes, defaults=present))
+    changed = await call.services.control.change_account(
+        old.name, lambda present: account_from(changes, defaults=present)
+    )
     return answer(objects.account(changed))
 
 
@@ -143,9 +145,9 @@ async def change_account(call: Call) -> Response:
     answers={204: None},
     errors={409: "It is the last one."},
 )
-async def remove_account(call: Call) -> Response:
+async def remove_account(call: ApiCall) -> Response:
     """Remove an account, and everything recorded under its name."""
-    await call.house.control.remove_account(_named(call).name)
+    await call.services.control.remove_account(_named(call).name)
     return Response(status_code=204)
 
 
@@ -155,17 +157,19 @@ ACTION = required("action", Choice(("freeze", "advance", "resume", "system")), "
 SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 3600)
 
 
-async def _clock(house: House) -> Shape:
-    return objects.clock(house.clock, await house.database.read(partial(house.scheduler.next_timers, limit=10)))
+async def _clock(services: Services) -> Shape:
+    return objects.clock(
+        services.clock, await services.database.read(partial(services.scheduler.next_timers, limit=10))
+    )
 
 
 @operation("GET", f"{V1}/clock", group="Clock", account="none", answers={200: objects.CLOCK})
-async def get_clock(call: Call) -> Response:
+async def get_clock(call: ApiCall) -> Response:
     """The sandbox's time, and what is due next."""
-    return answer(await _clock(call.house))
+    return answer(await _clock(call.services))
 
 
-def _check_clock(call: Call) -> Iterable[tuple[str, str]]:
+def _check_clock(call: ApiCall) -> Iterable[tuple[str, str]]:
     if call[ACTION] is not None and (call[ACTION] == "advance") is (call[SECONDS] is None):
         yield "seconds", "seconds goes with advance, and advance needs it."
 
@@ -179,14 +183,14 @@ def _check_clock(call: Call) -> Iterable[tuple[str, str]]:
     check=_check_clock,
     answers={200: objects.MOVED_CLOCK},
 )
-async def set_clock(call: Call) -> Response:
+async def set_clock(call: ApiCall) -> Response:
     """Freeze the clock, let it run again, advance it, or bring it back to the system's time.
 
     `advance` answers after everything that came due on the way has run to its end. `resume` lets the clock run from
     where it stands. With `system` it runs at the system's time, and what is planned keeps its distance: nothing comes
     due at once because of it.
     """
-    control, moments = call.house.control, 0
+    control, moments = call.services.control, 0
     match call[ACTION]:
         case "freeze":
             await control.freeze()
@@ -196,10 +200,10 @@ async def set_clock(call: Call) -> Response:
             await control.to_system()
         case _:
             moments = await control.advance(round((call[SECONDS] or 0) * 1000))
-    return answer({**await _clock(call.house), "moments": moments})
+    return answer({**await _clock(call.services), "moments": moments})
 
 
-SCOPE = optional("scope", Text(), "An account's name; `all`, or nothing, is everything.", "default")
+SCOPE = optional("scope", TextKind(), "An account's name; `all`, or nothing, is everything.", "default")
 
 
 @operation(
@@ -211,7 +215,7 @@ SCOPE = optional("scope", Text(), "An account's name; `all`, or nothing, is ever
     answers={200: schema.record({"reset": schema.text("The account's name, or `all`.", "default")})},
     errors={404: "There is no such account."},
 )
-async def reset(call: Call) -> Response:
+async def reset(call: ApiCall) -> Response:
     """Forget messages, requests, handsets, webhook deliveries and everything that is due. Accounts stay.
 
     Of one account if `?account=` or `scope` names it, else of all; then the clock goes back to the system's time.
@@ -219,7 +223,7 @@ async def reset(call: Call) -> Response:
     name = None if call[SCOPE] == "all" else call[SCOPE]
     if call.owner is not None:
         name = call.owner.name
-    await call.house.control.reset(name)
+    await call.services.control.reset(name)
     return answer({"reset": name or "all"})
 
 
@@ -241,7 +245,9 @@ class _Stream(StreamingResponse):
             self._listeners.count -= 1
 
 
-SINCE = optional("after", Cursor(), "Begin after this event, instead of now. The header `Last-Event-ID` says the same.")
+SINCE = optional(
+    "after", PageCursor(), "Begin after this event, instead of now. The header `Last-Event-ID` says the same."
+)
 VIEW = usually("view", Choice(("full", "brief")), "full", "Whether an event carries what it is about, or its id alone.")
 
 
@@ -262,23 +268,25 @@ VIEW = usually("view", Choice(("full", "brief")), "full", "Whether an event carr
     },
     errors={503: "Too many streams are open."},
 )
-async def stream_events(call: Call) -> Response:
+async def stream_events(call: ApiCall) -> Response:
     """Everything that happens, as it happens: server-sent events.
 
     Of one account if `?account=` names it, else of all. An event's `id` is its number; after a connection that broke,
     `Last-Event-ID` goes on from there, and nothing is missed.
     """
-    house, after = call.house, call[SINCE]
+    services, after = call.services, call[SINCE]
     last = call.request.headers.get("last-event-id", "")
     if last.isascii() and last.isdecimal() and len(last) < 19:
         after = int(last)
-    if house.listeners.count >= house.settings.max_event_streams:
-        raise Busy(f"{house.settings.max_event_streams} event streams are open, which is the limit. Close one first.")
+    if services.listeners.count >= services.settings.max_event_streams:
+        raise Busy(
+            f"{services.settings.max_event_streams} event streams are open, which is the limit. Close one first."
+        )
     return _Stream(
-        house.listeners,
+        services.listeners,
         event_stream.events(
-            house.database,
-            house.bus,
+            services.database,
+            services.bus,
             account=None if call.owner is None else call.owner.name,
             after=after,
             full=call[VIEW] == "full",

@@ -15,7 +15,7 @@ from sandbox.api import objects, scenario_objects
 from sandbox.clock import to_iso
 from sandbox.core.bus import Bus
 from sandbox.errors import StorageError
-from sandbox.model import Entry, News
+from sandbox.model import Event, EventType
 from sandbox.store import faults, journal, messages, outbox, scenarios
 from sandbox.store.database import Database, Queries
 
@@ -23,9 +23,14 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 PAGE = 16  # entries of the past at a time: so many are kept for each listener that does not read, at up to 20 kB
-_OF_MESSAGE = (News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGINATED)
-_OF_DELIVERY = (News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED)
-_OF_RUN = (News.RUN_STARTED, News.RUN_MOVED, News.RUN_MISSED, News.RUN_PAUSED, News.RUN_ENDED)
+_OF_MESSAGE = (EventType.MESSAGE_SUBMITTED, EventType.MESSAGE_ARRIVED, EventType.MESSAGE_ORIGINATED)
+_OF_DELIVERY = (
+    EventType.ATTEMPT_BEGUN,
+    EventType.ATTEMPT_MADE,
+    EventType.DELIVERY_REDELIVERED,
+    EventType.DELIVERY_CANCELLED,
+)
+_OF_RUN = (EventType.RUN_STARTED, EventType.RUN_MOVED, EventType.RUN_MISSED, EventType.RUN_PAUSED, EventType.RUN_ENDED)
 
 
 async def events(
@@ -70,11 +75,11 @@ async def _events(
                 yield await _written(database, [entry], full=full)
 
 
-def _is_for(account: str | None, entry: Entry) -> bool:
+def _is_for(account: str | None, entry: Event) -> bool:
     return account is None or entry.account is None or entry.account == account
 
 
-async def _written(database: Database, entries: Sequence[Entry], *, full: bool) -> bytes:
+async def _written(database: Database, entries: Sequence[Event], *, full: bool) -> bytes:
     if full:
         things = await database.read(lambda db: [_thing(db, entry) for entry in entries])
     else:
@@ -82,7 +87,7 @@ async def _written(database: Database, entries: Sequence[Entry], *, full: bool) 
     return b"".join(_event(entry, thing) for entry, thing in zip(entries, things, strict=True))
 
 
-def _event(entry: Entry, thing: objects.Shape) -> bytes:
+def _event(entry: Event, thing: objects.Shape) -> bytes:
     data = {
         "seq": entry.seq,
         "at": to_iso(entry.at_ms),
@@ -95,26 +100,26 @@ def _event(entry: Entry, thing: objects.Shape) -> bytes:
     return f"id: {entry.seq}\nevent: {entry.kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def _identifier(entry: Entry) -> objects.Shape:
+def _identifier(entry: Event) -> objects.Shape:
     if entry.kind in _OF_MESSAGE:
         return {"message_id": f"m{entry.subject}"}
-    if entry.kind is News.MESSAGE_REFUSED:
+    if entry.kind is EventType.MESSAGE_REFUSED:
         return {"request_id": f"r{entry.subject}"}
     if entry.kind in _OF_DELIVERY:
         return {"webhook_delivery_id": f"w{entry.subject}"}
-    if entry.kind is News.FAULT_CHANGED:
+    if entry.kind is EventType.FAULT_CHANGED:
         return {"fault_id": f"f{entry.subject}"}
     if entry.kind in _OF_RUN:
         return {"run_id": f"s{entry.subject}"}
     return {}
 
 
-def _thing(db: Queries, entry: Entry) -> objects.Shape:
+def _thing(db: Queries, entry: Event) -> objects.Shape:
     made = _identifier(entry)
     if entry.kind in _OF_MESSAGE:
         message = messages.get(db, entry.subject)
         made["message"] = None if message is None else objects.message(message)
-    elif entry.kind is News.MESSAGE_REFUSED:
+    elif entry.kind is EventType.MESSAGE_REFUSED:
         request = messages.get_request(db, entry.subject)
         made["request"] = None if request is None else objects.request(request)
     elif entry.kind in _OF_DELIVERY:
@@ -122,7 +127,7 @@ def _thing(db: Queries, entry: Entry) -> objects.Shape:
         made["webhook_delivery"] = (
             None if delivery is None else objects.delivery(delivery, outbox.attempts(db, delivery.seq))
         )
-    elif entry.kind is News.FAULT_CHANGED:
+    elif entry.kind is EventType.FAULT_CHANGED:
         fault = faults.get(db, entry.subject)
         made["fault"] = None if fault is None else scenario_objects.fault(fault)
     elif entry.kind in _OF_RUN:

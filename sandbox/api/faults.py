@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from sandbox.api import scenario_objects
 from sandbox.api.messages import FILTERS, LIMIT, NEXT, STATE
-from sandbox.api.operations import V1, Call, answer, listed, operation
+from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.errors import NotFound
 from sandbox.http import schema
 from sandbox.http.fields import Identifier, body_schema, required
@@ -77,10 +77,12 @@ NEW_FAULT = schema.record(
     query=(LIMIT, NEXT),
     answers={200: schema.page("faults", scenario_objects.FAULT)},
 )
-async def list_faults(call: Call) -> Response:
+async def list_faults(call: ApiCall) -> Response:
     """The faults of the account, newest first; those that are used up as well."""
     limit, account = call[LIMIT], call.account.name
-    found = await call.house.database.read(lambda db: faults.page(db, account=account, before=call[NEXT], limit=limit))
+    found = await call.services.database.read(
+        lambda db: faults.page(db, account=account, before=call[NEXT], limit=limit)
+    )
     return listed("faults", found, scenario_objects.fault, limit)
 
 
@@ -92,36 +94,36 @@ async def list_faults(call: Call) -> Response:
     answers={201: scenario_objects.FAULT},
     errors={409: "The account has 1,000 faults that are not used up."},
 )
-async def add_fault(call: Call) -> Response:
+async def add_fault(call: ApiCall) -> Response:
     """Let calls fail from now on: counted, in the order in which they come.
 
     The first fault that fits a call strikes it.
     """
-    made = await call.house.control.add_fault(call.account.name, fault_spec.fault_from(call.body))
+    made = await call.services.control.add_fault(call.account.name, fault_spec.fault_from(call.body))
     return answer(scenario_objects.fault(made), 201)
 
 
 @operation("DELETE", f"{V1}/faults", group="Faults", answers={204: None})
-async def remove_faults(call: Call) -> Response:
+async def remove_faults(call: ApiCall) -> Response:
     """Remove all faults of the account. Calls that they keep waiting are let go."""
-    await call.house.control.remove_fault(None, call.account.name)
+    await call.services.control.remove_fault(None, call.account.name)
     return Response(status_code=204)
 
 
 @operation("GET", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={200: scenario_objects.FAULT})
-async def get_fault(call: Call) -> Response:
+async def get_fault(call: ApiCall) -> Response:
     """One fault, and how often it struck."""
     seq = call[FAULT_ID]
-    found = await call.house.database.read(lambda db: faults.get(db, seq))
+    found = await call.services.database.read(lambda db: faults.get(db, seq))
     if found is None or found.account != call.account.name:
         raise NotFound(f"There is no fault f{seq} in the account {call.account.name}.")
     return answer(scenario_objects.fault(found))
 
 
 @operation("DELETE", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={204: None})
-async def remove_fault(call: Call) -> Response:
+async def remove_fault(call: ApiCall) -> Response:
     """Remove a fault. Calls that it keeps waiting are let go."""
-    await call.house.control.remove_fault(call[FAULT_ID], call.account.name)
+    await call.services.control.remove_fault(call[FAULT_ID], call.account.name)
     return Response(status_code=204)
 
 

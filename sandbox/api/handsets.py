@@ -10,7 +10,7 @@ from starlette.responses import Response
 from sandbox.api import objects
 from sandbox.api.messages import LIMIT
 from sandbox.api.objects import Shape
-from sandbox.api.operations import V1, Call, answer, operation
+from sandbox.api.operations import V1, ApiCall, answer, operation
 from sandbox.api.webhooks import WAIT, delivery_shape
 from sandbox.clock import to_iso
 from sandbox.http.fields import (
@@ -19,12 +19,12 @@ from sandbox.http.fields import (
     Phone,
     Seconds,
     Short,
-    Text,
+    TextKind,
     optional,
     required,
 )
 from sandbox.http.schema import page
-from sandbox.model import HandsetState, Texting
+from sandbox.model import HandsetState, TextRequest
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import messages
 from sandbox.wire.numbers import TELCOS
@@ -32,8 +32,8 @@ from sandbox.wire.numbers import TELCOS
 MAX_LABEL = 80
 
 MSISDN = required("msisdn", Phone(), "The handset's number, with or without `+` or `00`.", "2348020000000")
-NEXT_HANDSET = optional("next", Text(), "Go on from here: what the page before has as `next`.")
-LABEL = optional("label", Text(MAX_LABEL), "A name for people; empty takes it away.", "Ada")
+NEXT_HANDSET = optional("next", TextKind(), "Go on from here: what the page before has as `next`.")
+LABEL = optional("label", TextKind(MAX_LABEL), "A name for people; empty takes it away.", "Ada")
 TELCO = optional("telco", Choice(TELCOS), "Its operator.")
 STATE = optional("state", Choice(tuple(HandsetState)), "On, or off: messages then wait, and it sends nothing.")
 
@@ -45,10 +45,10 @@ STATE = optional("state", Choice(tuple(HandsetState)), "On, or off: messages the
     query=(LIMIT, NEXT_HANDSET),
     answers={200: page("handsets", objects.HANDSET)},
 )
-async def list_handsets(call: Call) -> Response:
+async def list_handsets(call: ApiCall) -> Response:
     """The handsets that somebody texted, or set up, by number."""
     name, limit, after = call.account.name, call[LIMIT], call[NEXT_HANDSET] or ""
-    found = await call.house.database.read(
+    found = await call.services.database.read(
         lambda db: [
             messages.handset_of(db, name, msisdn)
             for msisdn in messages.handset_numbers(db, account=name, after=after, limit=limit)
@@ -59,9 +59,9 @@ async def list_handsets(call: Call) -> Response:
 
 
 @operation("GET", f"{V1}/handsets/{{msisdn}}", group="Handsets", places=(MSISDN,), answers={200: objects.HANDSET})
-async def get_handset(call: Call) -> Response:
+async def get_handset(call: ApiCall) -> Response:
     """One handset; every number has one."""
-    found = await call.house.database.read(lambda db: messages.handset_of(db, call.account.name, call[MSISDN]))
+    found = await call.services.database.read(lambda db: messages.handset_of(db, call.account.name, call[MSISDN]))
     return answer(objects.handset(found))
 
 
@@ -73,28 +73,30 @@ async def get_handset(call: Call) -> Response:
     body=(LABEL, TELCO, STATE),
     answers={200: objects.HANDSET},
 )
-async def change_handset(call: Call) -> Response:
+async def change_handset(call: ApiCall) -> Response:
     """Give a handset a label or an operator, or switch it on or off.
 
     What is not given stays. Switched on, it gets what waited for it.
     """
     label = (call[LABEL] or "") if "label" in call.body else None
     change = ChangeHandset(label=label, telco=call[TELCO], state=call[STATE])
-    return answer(objects.handset(await call.house.network.change_handset(call.account.name, call[MSISDN], change)))
+    return answer(objects.handset(await call.services.network.change_handset(call.account.name, call[MSISDN], change)))
 
 
 # Reply and send ----------------------------------------------------------------------------------------------------
 
-TEXT = required("text", Text(None), "What the handset says; 1,600 characters unless the settings say otherwise.", "yes")
+TEXT = required(
+    "text", TextKind(None), "What the handset says; 1,600 characters unless the settings say otherwise.", "yes"
+)
 TO_LAST = optional("to", Short(), "The shortcode; without it, the one that texted the handset last.")
 TO = required("to", Short(), "The shortcode.", "48974")
-SESSION_ID = optional("session_id", Text(), "The session to carry; without it, the last message's.")
-NEW_SESSION_ID = optional("session_id", Text(), "The session to carry; without it, a new one.")
+SESSION_ID = optional("session_id", TextKind(), "The session to carry; without it, the last message's.")
+NEW_SESSION_ID = optional("session_id", TextKind(), "The session to carry; without it, a new one.")
 DELAY_S = optional("delay_s", Seconds(MAX_ADVANCE_S), "Send it after so many seconds of the sandbox's clock.")
 
 
-def _check_text(call: Call) -> Iterable[tuple[str, str]]:
-    text, longest = call[TEXT], call.house.settings.max_text
+def _check_text(call: ApiCall) -> Iterable[tuple[str, str]]:
+    text, longest = call[TEXT], call.services.settings.max_text
     if text is not None and len(text) > longest:
         yield "text", f"text has {len(text)} characters. At most {longest} are accepted."
     to, owned = call.body.get("to"), call.account.shortcodes
@@ -115,7 +117,7 @@ _TEXTED = {201: objects.TEXTED, 202: objects.PLANNED}
     answers=_TEXTED,
     errors={409: "The handset is off, or nobody has texted it: there is nothing to reply to."},
 )
-async def reply(call: Call) -> Response:
+async def reply(call: ApiCall) -> Response:
     """Reply from a handset, and answer after the application has answered the webhook.
 
     The reply carries shortcode and session of the last message to the handset. With `delay_s` it is planned, and
@@ -123,7 +125,7 @@ async def reply(call: Call) -> Response:
     """
     return await _text(
         call,
-        Texting(
+        TextRequest(
             account=call.account.name,
             msisdn=call[MSISDN],
             text=call[TEXT],
@@ -143,11 +145,11 @@ async def reply(call: Call) -> Response:
     answers=_TEXTED,
     errors={409: "The handset is off."},
 )
-async def send(call: Call) -> Response:
+async def send(call: ApiCall) -> Response:
     """Send a text that the handset starts by itself, in a new session; otherwise as reply."""
     return await _text(
         call,
-        Texting(
+        TextRequest(
             account=call.account.name,
             msisdn=call[MSISDN],
             text=call[TEXT],
@@ -158,11 +160,11 @@ async def send(call: Call) -> Response:
     )
 
 
-async def _text(call: Call, texting: Texting) -> Response:
-    done = await call.house.control.text(texting, delay_ms=round((call[DELAY_S] or 0) * 1000), wait_s=call[WAIT])
+async def _text(call: ApiCall, texting: TextRequest) -> Response:
+    done = await call.services.control.text(texting, delay_ms=round((call[DELAY_S] or 0) * 1000), wait_s=call[WAIT])
     made: Shape = {
         "message": None if done.message is None else objects.message(done.message),
-        "webhook_delivery": None if done.delivery is None else await delivery_shape(call.house, done.delivery.seq),
+        "webhook_delivery": None if done.delivery is None else await delivery_shape(call.services, done.delivery.seq),
     }
     if done.due_ms is not None:
         made["due_at"] = to_iso(done.due_ms)

@@ -10,22 +10,22 @@ from functools import partial
 from starlette.responses import Response
 
 from sandbox.api import objects
-from sandbox.api.operations import V1, Call, answer, listed, operation
+from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.clock import stopwatch
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.core.waits import Times
 from sandbox.errors import NotFound
 from sandbox.http.fields import (
     MAX_WAIT_S,
     AnyNumber,
     Choice,
-    Cursor,
     Flag,
     Given,
     Identifier,
-    Record,
+    ObjectKind,
+    PageCursor,
     Seconds,
-    Text,
+    TextKind,
     Whole,
     optional,
     required,
@@ -44,16 +44,18 @@ LOOKED_FOR_S = 2.0  # real seconds, after which it does the same
 CHUNK = 500
 
 LIMIT = usually("limit", Whole(1, MAX_PAGE), 50, "How many at most.")
-NEXT = optional("next", Cursor(), "Go on from here: what the page before has as `next`.")
-AFTER = optional("after", Cursor(), "Only what came after this: an identifier, or a `seq`.")
+NEXT = optional("next", PageCursor(), "Go on from here: what the page before has as `next`.")
+AFTER = optional("after", PageCursor(), "Only what came after this: an identifier, or a `seq`.")
 
 # What a message has to be like: matching.Match, in the words of the wire.
 FROM = optional("from", AnyNumber(), "The sender's number, exactly: a shortcode for MT, an MSISDN for MO.")
 TO = optional("to", AnyNumber(), "The receiver's number, exactly: an MSISDN for MT, a shortcode for MO.")
-SESSION_ID = optional("session_id", Text(), "The dialogue, exactly.")
+SESSION_ID = optional("session_id", TextKind(), "The dialogue, exactly.")
 DIRECTION = optional("direction", Choice(tuple(Direction)), "From the application (mt), or from a handset (mo).")
-TEXT = optional("text", Text(), "A glob over the whole text: `*`, `?`, `[…]`.", "*cinema?*")
-PATTERN = optional("pattern", Text(), "A regular expression that is looked for in the text; 200 characters at most.")
+TEXT = optional("text", TextKind(), "A glob over the whole text: `*`, `?`, `[…]`.", "*cinema?*")
+PATTERN = optional(
+    "pattern", TextKind(), "A regular expression that is looked for in the text; 200 characters at most."
+)
 IGNORE_CASE = usually("ignore_case", Flag(), False, "Whether `text` and `pattern` take A for a.")
 STATE = optional("state", Choice(objects.MESSAGE_STATES), "The state, as it is now.")
 SEGMENTS = optional("segments", Whole(1, 1000), "How many SMS the text takes.")
@@ -76,7 +78,7 @@ def match_of(given: Given) -> Match:
     )
 
 
-def _check_filters(call: Call) -> Iterable[tuple[str, str]]:
+def _check_filters(call: ApiCall) -> Iterable[tuple[str, str]]:
     return matching.check(match_of(call.given))
 
 
@@ -91,14 +93,14 @@ def _check_filters(call: Call) -> Iterable[tuple[str, str]]:
     check=_check_filters,
     answers={200: page("messages", objects.MESSAGE, last="null when all were looked at")},
 )
-async def list_messages(call: Call) -> Response:
+async def list_messages(call: ApiCall) -> Response:
     """The messages that match all filters, newest first.
 
     One call goes through 10,000 messages at most. Where there are more, it may answer fewer than `limit` with a `next`
     to go on from.
     """
     found, following = await _find(
-        call.house, call.account, match_of(call.given), after=call[AFTER], before=call[NEXT], limit=call[LIMIT]
+        call.services, call.account, match_of(call.given), after=call[AFTER], before=call[NEXT], limit=call[LIMIT]
     )
     return answer(
         {
@@ -109,7 +111,7 @@ async def list_messages(call: Call) -> Response:
 
 
 async def _find(
-    house: House, account: Account, match: Match, *, after: int | None, before: int | None, limit: int
+    services: Services, account: Account, match: Match, *, after: int | None, before: int | None, limit: int
 ) -> tuple[Sequence[Message], int | None]:
     """A page of messages, newest first, and the number that the next one begins below."""
     # What the store cannot tell is the matcher's: outside the database, whose one thread in memory all others share.
@@ -126,17 +128,19 @@ async def _find(
     )
     edge = 0
     if match != Match():  # else the newest are found at once
-        edge = await house.database.read(partial(messages.beyond, account=account.name, most=LOOKED_AT, before=before))
+        edge = await services.database.read(
+            partial(messages.beyond, account=account.name, most=LOOKED_AT, before=before)
+        )
     bottom = edge + 1 if edge > (after or 0) else None  # from where the next one goes on, if this one ends there
     likely = partial(likely, after=max(after or 0, edge))
     if not fine:
-        found = await house.database.read(partial(likely, before=before, limit=limit))
+        found = await services.database.read(partial(likely, before=before, limit=limit))
         return found, found[-1].seq if len(found) == limit else bottom
-    return await _sift(house, match, likely, before, bottom, limit)
+    return await _sift(services, match, likely, before, bottom, limit)
 
 
 async def _sift(
-    house: House,
+    services: Services,
     match: Match,
     likely: Callable[..., Sequence[Message]],
     before: int | None,
@@ -147,7 +151,7 @@ async def _sift(
     end = stopwatch() + LOOKED_FOR_S
     found: list[Message] = []
     while True:
-        rows = await house.database.read(partial(likely, before=before, limit=CHUNK))
+        rows = await services.database.read(partial(likely, before=before, limit=CHUNK))
         fitting, looked_at = await asyncio.to_thread(_fitting, match, rows, end)
         found += fitting
         if len(found) >= limit:
@@ -182,7 +186,7 @@ TIMEOUT = usually("timeout", Seconds(MAX_WAIT_S), 5.0, "Real seconds after which
     check=_check_filters,
     answers={200: objects.WAITED},
 )
-async def wait_for_messages(call: Call) -> Response:
+async def wait_for_messages(call: ApiCall) -> Response:
     """Wait until so many messages match, and answer them, oldest first.
 
     Messages that are there already count, unless `after` excludes them. Answered 200 also when the time is over: then
@@ -191,7 +195,7 @@ async def wait_for_messages(call: Call) -> Response:
     """
     done = await while_connected(
         call.request,
-        call.house.watch.wait_for(
+        call.services.watch.wait_for(
             call.account.name,
             match_of(call.given),
             count=call[COUNT],
@@ -206,10 +210,10 @@ MESSAGE_ID = required("id", Identifier("m"), "The message.", "m12")
 
 
 @operation("GET", f"{V1}/messages/{{id}}", group="Messages", places=(MESSAGE_ID,), answers={200: objects.MESSAGE})
-async def get_message(call: Call) -> Response:
+async def get_message(call: ApiCall) -> Response:
     """One message."""
     seq = call[MESSAGE_ID]
-    found = await call.house.database.read(lambda db: messages.get(db, seq))
+    found = await call.services.database.read(lambda db: messages.get(db, seq))
     if found is None or found.account != call.account.name:
         raise NotFound(f"There is no message m{seq} in the account {call.account.name}.")
     return answer(objects.message(found))
@@ -219,13 +223,16 @@ EXACTLY = optional("exactly", Whole(0, LOOKED_AT), "No more and no fewer.")
 AT_LEAST = optional("at_least", Whole(0, LOOKED_AT), "This many or more; 1 if nothing else is said.")
 AT_MOST = optional("at_most", Whole(0, LOOKED_AT), "This many or fewer.")
 MATCH = optional(
-    "match", Record(FILTERS), "What a message has to be like; without it, any message counts.", {"text": "*cinema?*"}
+    "match",
+    ObjectKind(FILTERS),
+    "What a message has to be like; without it, any message counts.",
+    {"text": "*cinema?*"},
 )
-TIMES = optional("times", Record((EXACTLY, AT_LEAST, AT_MOST)), "How many have to match.", {"at_least": 1})
+TIMES = optional("times", ObjectKind((EXACTLY, AT_LEAST, AT_MOST)), "How many have to match.", {"at_least": 1})
 WITHIN = usually("within", Seconds(MAX_WAIT_S), 0.0, "Real seconds that messages have to come, or not to come.")
 
 
-def _check_verification(call: Call) -> Iterable[tuple[str, str]]:
+def _check_verification(call: ApiCall) -> Iterable[tuple[str, str]]:
     if (wanted := call[MATCH]) is not None:
         yield from ((f"match.{name}", reason) for name, reason in matching.check(match_of(wanted)))
     if (times := call[TIMES]) is not None:
@@ -255,7 +262,7 @@ def _times(given: Given | None) -> Times:
     check=_check_verification,
     answers={200: objects.WAITED},
 )
-async def verify_messages(call: Call) -> Response:
+async def verify_messages(call: ApiCall) -> Response:
     """Say whether as many messages match as should.
 
     At once, or with `within` as soon as it is decided: what has an upper bound has to stay below it until the time is
@@ -264,7 +271,7 @@ async def verify_messages(call: Call) -> Response:
     wanted = call[MATCH]
     done = await while_connected(
         call.request,
-        call.house.watch.verify(
+        call.services.watch.verify(
             call.account.name,
             Match() if wanted is None else match_of(wanted),
             _times(call[TIMES]),
@@ -288,10 +295,10 @@ UNOWNED = usually("unowned", Flag(), False, "True: instead of the account's, tho
     query=(LIMIT, VERDICT, UNOWNED, AFTER, NEXT),
     answers={200: page("requests", objects.REQUEST)},
 )
-async def list_requests(call: Call) -> Response:
+async def list_requests(call: ApiCall) -> Response:
     """The calls to the gateway, accepted and refused, newest first."""
     limit, unowned = call[LIMIT], call[UNOWNED]
-    found = await call.house.database.read(
+    found = await call.services.database.read(
         lambda db: messages.requests_page(
             db,
             account=None if unowned else call.account.name,
@@ -309,10 +316,10 @@ REQUEST_ID = required("id", Identifier("r"), "The call.", "r12")
 
 
 @operation("GET", f"{V1}/requests/{{id}}", group="Requests", places=(REQUEST_ID,), answers={200: objects.REQUEST})
-async def get_request(call: Call) -> Response:
+async def get_request(call: ApiCall) -> Response:
     """One call to the gateway: the account's own, or one whose token no account owns."""
     seq = call[REQUEST_ID]
-    found = await call.house.database.read(lambda db: messages.get_request(db, seq))
+    found = await call.services.database.read(lambda db: messages.get_request(db, seq))
     if found is None or found.account not in (None, call.account.name):
         raise NotFound(f"There is no request r{seq} in the account {call.account.name}.")
     return answer(objects.request(found))

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from sandbox.api import operations
 from sandbox.api.objects import FAILURE, PROBLEM, STATUS
-from sandbox.api.operations import Call, Content, Operation, operation
+from sandbox.api.operations import ApiCall, Content, Operation, operation
 from sandbox.api.routes import OPERATIONS as CONTROL
 from sandbox.core.gateway import PATH
 from sandbox.http import schema
@@ -70,7 +70,7 @@ _HEADERS: Mapping[int, tuple[str, Schema]] = {
 
 
 @operation("GET", "/_sandbox/openapi.json", group="Bench", account="none", answers={200: schema.mapping(True)})
-async def get_openapi(call: Call) -> Response:
+async def get_openapi(call: ApiCall) -> Response:
     """This document."""
     return Response(_written(call.request.scope.get("root_path", "")), media_type=JSON)
 
@@ -82,7 +82,7 @@ async def get_openapi(call: Call) -> Response:
     account="none",
     answers={200: (Content(media_type="application/schema+json", schema=schema.mapping(True)),)},
 )
-async def get_scenario_schema(call: Call) -> Response:
+async def get_scenario_schema(call: ApiCall) -> Response:
     """The JSON Schema of a scenario's file, for editors that check what is typed."""
     from sandbox.scenario.script import SCHEMA  # brings a YAML parser along, which a start can do without
 

@@ -1,7 +1,7 @@
 """An operation of the control API, declared once: from it derive its route, the reading of its arguments and its place
 in the OpenAPI document.
 
-What an operation does stands where it is declared; here is how a request becomes a `Call`, and an error an answer.
+What an operation does stands where it is declared; here is how a request becomes a `ApiCall`, and an error an answer.
 """
 
 import inspect
@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, SandboxError, StorageError
 from sandbox.http.access import problem_json, read_body
 from sandbox.http.fields import Argument, Fields, Given
-from sandbox.http.request import account_of, house_of, query_of
+from sandbox.http.request import account_of, query_of, services_of
 from sandbox.http.schema import Schema
 from sandbox.model import Account
 from sandbox.wire.payloads import to_json
@@ -40,11 +40,11 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ApiCall:
     """A request to an operation, with its arguments read: `call[ARGUMENT]` is the value of one."""
 
     request: Request
-    house: House
+    services: Services
     owner: Account | None  # the account that the call is about; None: all of them, or none
     given: Given
     body: Mapping[str, Any]  # the JSON object as it came; empty if it is none
@@ -59,8 +59,8 @@ class Call:
         return self.owner
 
 
-Handler = Callable[[Call], Awaitable[Response]]
-Check = Callable[[Call], Iterable[tuple[str, str]]]
+Handler = Callable[[ApiCall], Awaitable[Response]]
+Check = Callable[[ApiCall], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +126,9 @@ async def _serve(operation: Operation, request: Request) -> Response:
     return await operation.handler(await _call(operation, request))
 
 
-async def _call(operation: Operation, request: Request) -> Call:
+async def _call(operation: Operation, request: Request) -> ApiCall:
     """Read everything that an operation is to be given; complain about all of it at once, as far as it can be read."""
-    house = house_of(request)
+    services = services_of(request)
     named = operation.account == "any" and "account" in request.query_params
     owner = account_of(request) if named or operation.account == "one" else None
     path = Fields(request.path_params, json=True)
@@ -143,7 +143,7 @@ async def _call(operation: Operation, request: Request) -> Call:
     values = places | query.values(operation.query)
     if isinstance(operation.body, Sequence):
         values |= content.values(operation.body)
-    call = Call(request=request, house=house, owner=owner, given=Given(values), body=body, raw=raw)
+    call = ApiCall(request=request, services=services, owner=owner, given=Given(values), body=body, raw=raw)
     if operation.check is not None:
         for name, reason in operation.check(call):
             content.wrong(name, reason)
@@ -156,7 +156,7 @@ async def _call(operation: Operation, request: Request) -> Call:
 
 
 async def _body(request: Request) -> bytes:
-    limit = house_of(request).settings.max_control_body
+    limit = services_of(request).settings.max_control_body
     body, over = await read_body(request.scope, request.receive, limit)
     if over:
         raise HTTPException(413, f"The body is larger than {limit} bytes.", {"Connection": "close"})

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sandbox.api import objects, scenario_objects
 from sandbox.api.handsets import MSISDN
-from sandbox.api.operations import V1, Call, Complained, Content, Unfinished, answer, operation
+from sandbox.api.operations import V1, ApiCall, Complained, Content, Unfinished, answer, operation
 from sandbox.errors import StorageError
 from sandbox.http.fields import Choice, Short, optional, usually
 from sandbox.http.schema import mapping, page, text
@@ -28,7 +28,7 @@ from sandbox.store.database import Queries
     group="Messages",
     answers={200: page("findings", scenario_objects.FINDING, last="always null: they come all at once")},
 )
-async def list_findings(call: Call) -> Response:
+async def list_findings(call: ApiCall) -> Response:
     """What is suspicious about the application, from the record of the newest 2,000 messages.
 
     A follow-up sent twice after a webhook that came twice, a session that no webhook had, an answer that took too long
@@ -36,8 +36,8 @@ async def list_findings(call: Call) -> Response:
     """
     from sandbox.store import findings as stored_findings
 
-    name, deadline_ms = call.account.name, round(call.house.settings.webhook_deadline_s * 1000)
-    found = await call.house.database.read(lambda db: stored_findings.findings(db, name, deadline_ms=deadline_ms))
+    name, deadline_ms = call.account.name, round(call.services.settings.webhook_deadline_s * 1000)
+    found = await call.services.database.read(lambda db: stored_findings.findings(db, name, deadline_ms=deadline_ms))
     return answer({"findings": [scenario_objects.finding(each) for each in found], "next": None})
 
 
@@ -65,7 +65,7 @@ SHORTCODE = optional("shortcode", Short(), "Only what was said between the hands
         )
     },
 )
-async def get_transcript(call: Call) -> Response:
+async def get_transcript(call: ApiCall) -> Response:
     """All that was said to and by a handset: the newest 1,000 messages, oldest first.
 
     As text, as a scenario that plays the handset's half again, or as a Python test for the pytest fixtures.
@@ -79,7 +79,7 @@ async def get_transcript(call: Call) -> Response:
         owed = [each.delivery_seq for each in found if each.delivery_seq is not None]
         return found, {seq: outbox.attempts(db, seq) for seq in owed}
 
-    found, attempts = await call.house.database.read(read)
+    found, attempts = await call.services.database.read(read)
     match call[AS]:
         case "text":
             written, media_type = record.as_text(found, attempts), "text/plain"
@@ -117,7 +117,7 @@ _FILE = '{"type": "export", "version": 1}\n'
         )
     },
 )
-async def export(call: Call) -> Response:
+async def export(call: ApiCall) -> Response:
     """Everything recorded of an account, as JSON Lines: handsets, scenarios, messages, refused calls, webhooks.
 
     Secrets are masked. Nothing is removed.
@@ -125,13 +125,13 @@ async def export(call: Call) -> Response:
     from sandbox.transfer import rows
 
     name = call.account.name
-    first = await call.house.database.read(lambda db: rows.page(db, name))
+    first = await call.services.database.read(lambda db: rows.page(db, name))
 
     async def written() -> AsyncIterator[str]:
         lines, cursor = first
         yield "".join(lines)
         while cursor is not None:  # page by page, so that a slow listener keeps nobody from the database
-            lines, cursor = await call.house.database.read(partial(rows.page, account=name, cursor=cursor))
+            lines, cursor = await call.services.database.read(partial(rows.page, account=name, cursor=cursor))
             yield "".join(lines)
 
     return StreamingResponse(
@@ -156,7 +156,7 @@ async def export(call: Call) -> Response:
         503: "The database cannot be used: `imported` says how far it came, and the same file sent again goes on.",
     },
 )
-async def import_(call: Call) -> Response:
+async def import_(call: ApiCall) -> Response:
     """Take in what an export answered and the account has not yet; of a file with a complaint, nothing.
 
     What is there already is told by what it says, counted, and left alone, so that a file may be sent again, and files
@@ -165,14 +165,14 @@ async def import_(call: Call) -> Response:
     """
     from sandbox.transfer import rows
 
-    settings = call.house.settings
+    settings = call.services.settings
     limits = rows.Limits(messages=settings.max_messages, text=settings.max_text, body=settings.max_body)
     found = await asyncio.to_thread(rows.read, call.raw.split(b"\n"), limits)
     if not isinstance(found, rows.Import):
         raise Complained(*({"field": "body", "message": each.message, "line": each.line} for each in found))
     progress = found.start
     try:
-        async for each in call.house.control.take_in(call.account.name, found):
+        async for each in call.services.control.take_in(call.account.name, found):
             progress = each
     except StorageError as error:
         remedy = "Then send the same file again: it goes on from where it stopped."

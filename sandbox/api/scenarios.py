@@ -1,6 +1,7 @@
 """Scenarios, built-in and own, and the runs in which they are played.
 
-What a scenario's file may say is script.py's affair, and playing it the stage's; here are only arguments and answers.
+Only arguments and answers: see scenario/script.py for what a scenario's file may say, and core/scenario_runner.py for
+how it is played.
 """
 
 import asyncio
@@ -11,9 +12,9 @@ from starlette.responses import Response
 from sandbox.api import scenario_objects
 from sandbox.api.messages import LIMIT, NEXT
 from sandbox.api.objects import Shape
-from sandbox.api.operations import V1, Call, Complained, answer, listed, operation
+from sandbox.api.operations import V1, ApiCall, Complained, answer, listed, operation
 from sandbox.errors import NotFound
-from sandbox.http.fields import Choice, Identifier, Name, Phone, Text, optional, required
+from sandbox.http.fields import Choice, Identifier, Name, Phone, TextKind, optional, required
 from sandbox.http.schema import page
 from sandbox.model import RunState
 from sandbox.scenario import catalogue, reading
@@ -32,7 +33,7 @@ NAME = required("name", Name(), "The scenario's name.", "happy-survey")
 OWN_NAME = required("name", Name(), "The scenario's name, which its file says as well.", "cinema")
 SOURCE = required(
     "source",
-    Text(None),
+    TextKind(None),
     "YAML; what it may say, `/_sandbox/scenario-schema.json` says.",
     'scenario: cinema\nsteps:\n  - expect: {text: "*cinema?*"}\n  - reply: {text: yesterday}\n',
 )
@@ -56,10 +57,10 @@ def _known(account: str, db: Queries) -> dict[str, tuple[str, bool]]:
     group=_GROUP,
     answers={200: page("scenarios", scenario_objects.SCENARIO, last="always null: they come all at once")},
 )
-async def list_scenarios(call: Call) -> Response:
+async def list_scenarios(call: ApiCall) -> Response:
     """The scenarios that can be played, by name: built-in ones and the account's own."""
     name = call.account.name
-    known = await call.house.database.read(lambda db: _known(name, db))
+    known = await call.services.database.read(lambda db: _known(name, db))
 
     def shaped() -> Iterator[Shape]:
         return (_listed(each, source, own=own) for each, (source, own) in known.items())
@@ -67,16 +68,16 @@ async def list_scenarios(call: Call) -> Response:
     return answer({"scenarios": await asyncio.to_thread(lambda: list(shaped())), "next": None})
 
 
-async def _source_of(call: Call, name: str) -> tuple[str, bool]:
+async def _source_of(call: ApiCall, name: str) -> tuple[str, bool]:
     account = call.account.name
-    known = await call.house.database.read(lambda db: _known(account, db))
+    known = await call.services.database.read(lambda db: _known(account, db))
     if name not in known:
         raise NotFound(f"There is no scenario {quote(name)} in the account {account}.")
     return known[name]
 
 
 @operation("GET", _ONE, group=_GROUP, places=(NAME,), answers={200: scenario_objects.SCENARIO_WITH_SOURCE})
-async def get_scenario(call: Call) -> Response:
+async def get_scenario(call: ApiCall) -> Response:
     """One scenario, with its source."""
     source, own = await _source_of(call, call[NAME])
     shape = await asyncio.to_thread(lambda: _listed(call[NAME], source, own=own))
@@ -91,7 +92,7 @@ async def get_scenario(call: Call) -> Response:
     body=(SOURCE,),
     answers={200: scenario_objects.SCENARIO_WITH_SOURCE, 201: scenario_objects.SCENARIO_WITH_SOURCE},
 )
-async def put_scenario(call: Call) -> Response:
+async def put_scenario(call: ApiCall) -> Response:
     """Write a scenario of the account's own, or write it anew. Runs under way go on as they began.
 
     One that has the name of a built-in scenario is played in its place. Every complaint about the source is among the
@@ -101,7 +102,7 @@ async def put_scenario(call: Call) -> Response:
     found = await asyncio.to_thread(reading.read, source)
     if not isinstance(found, Scenario):
         raise Complained(*(scenario_objects.complaint(each) for each in found))
-    _, is_new = await call.house.stage.put(call.account.name, name, source)
+    _, is_new = await call.services.runner.put(call.account.name, name, source)
     return answer({**scenario_objects.scenario(name, found, own=True), "source": source}, 201 if is_new else 200)
 
 
@@ -113,9 +114,9 @@ async def put_scenario(call: Call) -> Response:
     answers={204: None},
     errors={409: "It is a built-in one."},
 )
-async def remove_scenario(call: Call) -> Response:
+async def remove_scenario(call: ApiCall) -> Response:
     """Remove a scenario of the account's own. Runs under way go on."""
-    await call.house.stage.remove(call.account.name, call[OWN_NAME])
+    await call.services.runner.remove(call.account.name, call[OWN_NAME])
     return Response(status_code=204)
 
 
@@ -135,9 +136,9 @@ RUN_ID = required("id", Identifier("s"), "The run.", "s18")
     answers={201: scenario_objects.RUN},
     errors={409: "A script is playing the handset."},
 )
-async def start_run(call: Call) -> Response:
+async def start_run(call: ApiCall) -> Response:
     """Play a scenario from now on."""
-    run = await call.house.stage.start(call.account.name, name=call[NAME], msisdn=call[MSISDN])
+    run = await call.services.runner.start(call.account.name, name=call[NAME], msisdn=call[MSISDN])
     return answer(scenario_objects.run(run), 201)
 
 
@@ -149,7 +150,7 @@ async def start_run(call: Call) -> Response:
     query=(LIMIT, STATE, NEXT),
     answers={200: page("runs", scenario_objects.RUN)},
 )
-async def list_runs_of_scenario(call: Call) -> Response:
+async def list_runs_of_scenario(call: ApiCall) -> Response:
     """The runs of one scenario, newest first."""
     return await _list_runs(call, call[NAME])
 
@@ -157,14 +158,14 @@ async def list_runs_of_scenario(call: Call) -> Response:
 @operation(
     "GET", f"{V1}/runs", group=_GROUP, query=(LIMIT, STATE, NEXT), answers={200: page("runs", scenario_objects.RUN)}
 )
-async def list_runs(call: Call) -> Response:
+async def list_runs(call: ApiCall) -> Response:
     """The runs of all scenarios, newest first."""
     return await _list_runs(call, None)
 
 
-async def _list_runs(call: Call, scenario: str | None) -> Response:
+async def _list_runs(call: ApiCall, scenario: str | None) -> Response:
     limit, account = call[LIMIT], call.account.name
-    found = await call.house.database.read(
+    found = await call.services.database.read(
         lambda db: scenarios.page(
             db, account=account, scenario=scenario, state=call[STATE], before=call[NEXT], limit=limit
         )
@@ -172,16 +173,16 @@ async def _list_runs(call: Call, scenario: str | None) -> Response:
     return listed("runs", found, scenario_objects.run, limit)
 
 
-async def _own_run(call: Call) -> Run:
+async def _own_run(call: ApiCall) -> Run:
     seq, scenario, account = call[RUN_ID], call[NAME], call.account.name
-    found = await call.house.database.read(lambda db: scenarios.get_whole(db, seq))
+    found = await call.services.database.read(lambda db: scenarios.get_whole(db, seq))
     if found is None or (found.account, found.scenario) != (account, scenario):
         raise NotFound(f"There is no run s{seq} of the scenario {quote(scenario)} in the account {account}.")
     return found
 
 
 @operation("GET", _RUN, group=_GROUP, places=(NAME, RUN_ID), answers={200: scenario_objects.RUN})
-async def get_run(call: Call) -> Response:
+async def get_run(call: ApiCall) -> Response:
     """One run: where it stands, and which messages it did not know what to do with."""
     return answer(scenario_objects.run(await _own_run(call)))
 
@@ -194,10 +195,10 @@ async def get_run(call: Call) -> Response:
     answers={200: scenario_objects.RUN},
     errors={409: "It has ended already."},
 )
-async def stop_run(call: Call) -> Response:
+async def stop_run(call: ApiCall) -> Response:
     """End a run. What it had planned does not happen, and its faults are removed."""
     run = await _own_run(call)
-    return answer(scenario_objects.run(await call.house.stage.stop(run.account, run.seq)))
+    return answer(scenario_objects.run(await call.services.runner.stop(run.account, run.seq)))
 
 
 OPERATIONS = (

@@ -8,15 +8,15 @@ from starlette.responses import Response
 from sandbox.api import objects, scenario_objects
 from sandbox.api.messages import LIMIT, NEXT
 from sandbox.api.objects import Shape
-from sandbox.api.operations import V1, Call, answer, listed, operation
+from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.core.control import DEFAULT_WAIT_S
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.http.fields import (
     Choice,
     Flag,
     Identifier,
     Payload,
-    Text,
+    TextKind,
     Wait,
     optional,
     required,
@@ -43,14 +43,14 @@ EDITED = optional(
 )
 
 
-async def delivery_shape(house: House, seq: int) -> Shape | None:
+async def delivery_shape(services: Services, seq: int) -> Shape | None:
     """A webhook delivery with its attempts; None if it is gone."""
 
     def read(db: Queries) -> Shape | None:
         found = outbox.get(db, seq)
         return None if found is None else objects.delivery(found, outbox.attempts(db, seq))
 
-    return await house.database.read(read)
+    return await services.database.read(read)
 
 
 @operation(
@@ -60,19 +60,19 @@ async def delivery_shape(house: House, seq: int) -> Shape | None:
     query=(LIMIT, STATE, NEXT),
     answers={200: page("webhook_deliveries", objects.LISTED_DELIVERY)},
 )
-async def list_deliveries(call: Call) -> Response:
+async def list_deliveries(call: ApiCall) -> Response:
     """What is or was owed to the application, newest first."""
     limit = call[LIMIT]
-    found = await call.house.database.read(
+    found = await call.services.database.read(
         lambda db: outbox.page(db, account=call.account.name, state=call[STATE], before=call[NEXT], limit=limit)
     )
     return listed("webhook_deliveries", found, objects.delivery, limit)
 
 
 @operation("GET", _ONE, group=_GROUP, places=(DELIVERY_ID,), answers={200: objects.DELIVERY})
-async def get_delivery(call: Call) -> Response:
+async def get_delivery(call: ApiCall) -> Response:
     """One webhook delivery, with its attempts."""
-    return await _shown(call, await own_delivery(call.house, call.account, call[DELIVERY_ID]))
+    return await _shown(call, await own_delivery(call.services, call.account, call[DELIVERY_ID]))
 
 
 @operation(
@@ -84,10 +84,10 @@ async def get_delivery(call: Call) -> Response:
     answers={200: objects.DELIVERY},
     errors={409: "It was delivered already, or an attempt is under way."},
 )
-async def attempt_delivery(call: Call) -> Response:
+async def attempt_delivery(call: ApiCall) -> Response:
     """Attempt it now, beside its schedule, which stays as it is."""
-    found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
-    return await _shown(call, await call.house.control.attempt(found.seq, wait_s=call[WAIT]))
+    found = await own_delivery(call.services, call.account, call[DELIVERY_ID])
+    return await _shown(call, await call.services.control.attempt(found.seq, wait_s=call[WAIT]))
 
 
 @operation(
@@ -99,11 +99,11 @@ async def attempt_delivery(call: Call) -> Response:
     answers={201: objects.DELIVERY},
     errors={409: "It is still owed: attempt it now, or cancel it first."},
 )
-async def redeliver(call: Call) -> Response:
+async def redeliver(call: ApiCall) -> Response:
     """Owe the same bytes once more, as a new webhook delivery; or other bytes, to see what the application does."""
-    found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
+    found = await own_delivery(call.services, call.account, call[DELIVERY_ID])
     edited = b"" if call.body.get("body") == "" else call[EDITED]  # no bytes at all are other bytes too
-    return await _shown(call, await call.house.control.redeliver(found.seq, edited=edited, wait_s=call[WAIT]), 201)
+    return await _shown(call, await call.services.control.redeliver(found.seq, edited=edited, wait_s=call[WAIT]), 201)
 
 
 @operation(
@@ -114,18 +114,18 @@ async def redeliver(call: Call) -> Response:
     answers={200: objects.DELIVERY},
     errors={409: "It has ended already."},
 )
-async def cancel_delivery(call: Call) -> Response:
+async def cancel_delivery(call: ApiCall) -> Response:
     """Owe it no longer. An attempt under way is still recorded."""
-    found = await own_delivery(call.house, call.account, call[DELIVERY_ID])
-    return await _shown(call, await call.house.control.cancel(found.seq))
+    found = await own_delivery(call.services, call.account, call[DELIVERY_ID])
+    return await _shown(call, await call.services.control.cancel(found.seq))
 
 
-URL = optional("url", Text(2048), "Where to look; without it, the account's client_url.")
+URL = optional("url", TextKind(2048), "Where to look; without it, the account's client_url.")
 POST = usually("post", Flag(), False, "Whether to post a sample reply, marked as one, and look at the answer.", True)
 
 
 @operation("POST", f"{V1}/doctor", group=_GROUP, body=(URL, POST), answers={200: scenario_objects.REPORT})
-async def examine(call: Call) -> Response:
+async def examine(call: ApiCall) -> Response:
     """Say what stands in the way of webhooks, and what to do about it.
 
     Looks at the URL, its name, the connection, TLS, and with `post` at the answer. Nothing is recorded, and unless a
@@ -133,7 +133,7 @@ async def examine(call: Call) -> Response:
     """
     from sandbox.webhooks import doctor  # brings TLS along, which a start can do without
 
-    settings = call.house.settings
+    settings = call.services.settings
     own = (settings.host, call.request.scope["server"][1])
     found = await while_connected(
         call.request,
@@ -148,8 +148,8 @@ async def examine(call: Call) -> Response:
     return answer(scenario_objects.report(found))
 
 
-async def _shown(call: Call, delivery: WebhookDelivery, status: int = 200) -> Response:
-    return answer(await delivery_shape(call.house, delivery.seq) or objects.delivery(delivery, ()), status)
+async def _shown(call: ApiCall, delivery: WebhookDelivery, status: int = 200) -> Response:
+    return answer(await delivery_shape(call.services, delivery.seq) or objects.delivery(delivery, ()), status)
 
 
 OPERATIONS = (list_deliveries, get_delivery, attempt_delivery, redeliver, cancel_delivery, examine)

@@ -15,14 +15,14 @@ from starlette.responses import Response
 from sandbox.api import openapi
 from sandbox.api.openapi import GROUPS, OPERATIONS
 from sandbox.api.operations import Content, Operation
-from sandbox.http.request import house_of
+from sandbox.http.request import services_of
 from sandbox.http.schema import Schema
 from sandbox.pages.formatting import shell_word
 from sandbox.pages.render import environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class FieldEntry:
     """One argument of an operation, in words."""
 
     name: str
@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class OperationEntry:
     """One operation, as the page shows it."""
 
     method: str
@@ -41,24 +41,24 @@ class Entry:
     name: str
     summary: str
     description: Sequence[str]
-    arguments: Sequence[Row]
+    arguments: Sequence[FieldEntry]
     curl: str
     answers: Sequence[tuple[int, str]]
     errors: Sequence[tuple[int, str]]  # in words where they are this operation's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class SubjectEntry:
     name: str
     anchor: str
     about: str
-    operations: Sequence[Entry]
+    operations: Sequence[OperationEntry]
 
 
 async def docs(request: Request) -> Response:
     base = str(request.base_url).rstrip("/")
-    guarded = house_of(request).control_token is not None
-    entries: dict[str, list[Entry]] = {}
+    guarded = services_of(request).control_token is not None
+    entries: dict[str, list[OperationEntry]] = {}
     for each in OPERATIONS:
         entries.setdefault(each.group, []).append(_entry(each, base, guarded=guarded))
     html = (
@@ -69,7 +69,7 @@ async def docs(request: Request) -> Response:
             marked=_marked,
             rules=_paragraphs(openapi.ABOUT),
             groups=[
-                Group(name=name, anchor=name.lower().replace(" ", "-"), about=about, operations=entries[name])
+                SubjectEntry(name=name, anchor=name.lower().replace(" ", "-"), about=about, operations=entries[name])
                 for name, about in GROUPS.items()
                 if name in entries
             ],
@@ -78,9 +78,9 @@ async def docs(request: Request) -> Response:
     return Response(html, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
 
-def _entry(it: Operation, base: str, *, guarded: bool) -> Entry:
+def _entry(it: Operation, base: str, *, guarded: bool) -> OperationEntry:
     errors = openapi.errors_of(it)
-    return Entry(
+    return OperationEntry(
         method=it.method,
         path=it.path,
         name=it.name,
@@ -104,7 +104,7 @@ def _paragraphs(text: str) -> Sequence[str]:
     return [" ".join(each.split()) for each in text.split("\n\n") if each.strip()]
 
 
-def _rows(it: Operation) -> Iterator[Row]:
+def _rows(it: Operation) -> Iterator[FieldEntry]:
     for each in it.places:
         yield _row(each.name, each.schema, "path", required=True)
     for each in it.query:
@@ -114,19 +114,21 @@ def _rows(it: Operation) -> Iterator[Row]:
         yield _row("account", about, "query", required=False)
     match openapi.body_of(it):
         case Content(media_type=media, schema=schema):
-            yield Row(name="", place="body", required=True, kind=media, help=schema.get("description", ""))
+            yield FieldEntry(name="", place="body", required=True, kind=media, help=schema.get("description", ""))
         case dict(body):
             yield from _in_body(body)
 
 
-def _in_body(body: Schema, within: str = "") -> Iterator[Row]:
+def _in_body(body: Schema, within: str = "") -> Iterator[FieldEntry]:
     for name, each in body.get("properties", {}).items():
         yield _row(within + name, each, "body", required=name in body.get("required", ()))
         yield from _in_body(each, f"{within}{name}.")
 
 
-def _row(name: str, schema: Schema, place: str, *, required: bool) -> Row:
-    return Row(name=name, place=place, required=required, kind=in_words(schema), help=schema.get("description", ""))
+def _row(name: str, schema: Schema, place: str, *, required: bool) -> FieldEntry:
+    return FieldEntry(
+        name=name, place=place, required=required, kind=in_words(schema), help=schema.get("description", "")
+    )
 
 
 def in_words(schema: Schema) -> str:

@@ -11,7 +11,7 @@ from starlette.routing import Match, Route
 
 from sandbox.api import openapi, operations
 from sandbox.api import routes as api_routes
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import SandboxError
 from sandbox.http.access import (
     CONTROL,
@@ -24,7 +24,7 @@ from sandbox.http.access import (
     Send,
 )
 from sandbox.http.gateway_route import HangUp, gateway_api
-from sandbox.http.request import house_of
+from sandbox.http.request import services_of
 from sandbox.pages import routes as page_routes
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ async def _live(_: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     """The database answers too; 503 if not, by way of the error handler."""
-    await house_of(request).database.read(lambda db: db.execute("SELECT 1").fetchone())
+    await services_of(request).database.read(lambda db: db.execute("SELECT 1").fetchone())
     return JSONResponse({"status": "ok"})
 
 
@@ -67,8 +67,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
     return await page_routes.error_page(request, error)
 
 
-def build(house: House, *, hang_up: HangUp) -> App:
-    """The application of a house; `hang_up` closes the connection of a call, for which ASGI has no word."""
+def build(services: Services, *, hang_up: HangUp) -> App:
+    """The application of a services; `hang_up` closes the connection of a call, for which ASGI has no word."""
     inner = Starlette(
         routes=[
             Route("/livez", _live),
@@ -80,9 +80,9 @@ def build(house: House, *, hang_up: HangUp) -> App:
         ],
         exception_handlers={HTTPException: _on_error, SandboxError: _on_error, Exception: _on_error},
     )
-    inner.state.house = house
-    gateway = gateway_api(house.gateway, max_body=house.settings.max_body, hang_up=hang_up)
-    root = house.settings.root_path
+    inner.state.services = services
+    gateway = gateway_api(services.gateway, max_body=services.settings.max_body, hang_up=hang_up)
+    root = services.settings.root_path
 
     def doors(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # The gateway's one route needs no router, and is the one whose speed is felt.
@@ -94,9 +94,9 @@ def build(house: House, *, hang_up: HangUp) -> App:
 
     guarded = Access(
         doors,
-        accounts=house.accounts,
-        allowed_hosts=house.settings.allowed_hosts,
-        control_token=house.control_token,
+        accounts=services.accounts,
+        allowed_hosts=services.settings.allowed_hosts,
+        control_token=services.control_token,
     )
     return _below(root, guarded) if root else guarded
 

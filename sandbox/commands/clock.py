@@ -39,7 +39,7 @@ def clock_advance(client: SandboxClient, by: float, as_json: bool) -> None:
     \b
     ninebits-sandbox clock advance 30s      (or 5m, 2h, 1d)
     """
-    with lines.Progress() as progress:
+    with lines.ProgressLine() as progress:
         progress.say(f"advancing by {lines.span(by)} …")
         moved = client.set_clock("advance", by)
     _show(moved, as_json)

@@ -63,7 +63,7 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
         beside.unlink(missing_ok=True)
 
 
-class Progress:
+class ProgressLine:
     """One line on stderr that is written over while something takes long; nothing where that is no terminal."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from sandbox.errors import SandboxError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Turns what can be broken into one message and its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -17,7 +17,7 @@ from sandbox.clock import to_iso
 from sandbox.commands.options import as_json, load, settings_options
 
 if TYPE_CHECKING:
-    from sandbox.core.services import House
+    from sandbox.core.services import Services
     from sandbox.server import Address
 
 _file = click.option("--config", "file", type=click.Path(path_type=Path), help="The file that holds settings.")
@@ -76,13 +76,13 @@ def version() -> None:
     click.echo(f"ninebits-sandbox {installed_version('ninebits-sandbox')}")
 
 
-def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
+def _banner(services: "Services", address: "Address", demo_url: str | None) -> None:
     """What to do first: where everything is, and what survives a restart."""
     from sandbox.wire.requests import EXAMPLE
 
-    account = house.accounts.get(house.settings.accounts[0].name) or house.settings.accounts[0]
+    account = services.accounts.get(services.settings.accounts[0].name) or services.settings.accounts[0]
     documented = account.token == settings.DEFAULT_ACCOUNT.token
-    memory = house.settings.db == ":memory:"
+    memory = services.settings.db == ":memory:"
     token = account.token if documented else "$TOKEN"
     said = [
         f"ninebits-sandbox {installed_version('ninebits-sandbox')}",
@@ -91,17 +91,17 @@ def _banner(house: "House", address: "Address", demo_url: str | None) -> None:
         f"  Base URL   {address.url}   in place of https://app.9bits.net:2081",
         f"  Token      {account.token if documented else settings.mask(account.token)}   of the account {account.name}",
         f"  Replies    {_replies(account.client_url, demo_url)}",
-        f"  Database   {'memory: nothing survives the end of this process' if memory else house.settings.db}",
+        f"  Database   {'memory: nothing survives the end of this process' if memory else services.settings.db}",
     ]
     if not memory:
         said.append("             messages and pending webhook deliveries survive a restart and a crash")
-    if house.clock.frozen:
+    if services.clock.frozen:
         said.append("  Clock      stands still until it is advanced")
-    elif house.clock.ahead_ms >= 1000:
-        said.append(f"  Clock      {house.clock.ahead_ms // 1000} s ahead, as before; `clock system` ends that")
-    if house.control_token and not house.settings.control_token:
-        said.append(f"  Control    {house.control_token}   which pages and control API ask for")
-    elif house.settings.beyond_loopback and house.control_token is None:
+    elif services.clock.ahead_ms >= 1000:
+        said.append(f"  Clock      {services.clock.ahead_ms // 1000} s ahead, as before; `clock system` ends that")
+    if services.control_token and not services.settings.control_token:
+        said.append(f"  Control    {services.control_token}   which pages and control API ask for")
+    elif services.settings.beyond_loopback and services.control_token is None:
         said.append("  WARNING    anybody who reaches this address can read and change everything: no control token")
     said += [
         "",

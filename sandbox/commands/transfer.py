@@ -51,7 +51,7 @@ def export(client: SandboxClient, output: Path | None) -> None:
 def _counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same pieces, with their size on a terminal while they pass."""
     size = 0
-    with lines.Progress() as progress:
+    with lines.ProgressLine() as progress:
         for piece in pieces:
             size += len(piece)
             progress.say(f"{size / 1024 / 1024:.1f} MiB")
@@ -76,7 +76,7 @@ def import_(client: SandboxClient, file: str, as_json: bool) -> None:
         written = source.read().split(b"\n")
     found = _check(written, visible(file))
     so_far = _Sum(found)
-    with lines.Progress() as progress:
+    with lines.ProgressLine() as progress:
         for first, part in _parts(written, found):
             progress.say(f"line {first} of {found.lines}")
             try:

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from sandbox.model import Entry
+from sandbox.model import Event
 
 QUEUE = 256  # entries that a subscription holds for its listener
 
@@ -18,10 +18,10 @@ class Subscription:
     The loop ends when the bus is closed, or when the listener fell more than `QUEUE` entries behind (`dropped`).
     """
 
-    def __init__(self, bus: "Bus", wanted: Callable[[Entry], bool] | None) -> None:
+    def __init__(self, bus: "Bus", wanted: Callable[[Event], bool] | None) -> None:
         self._bus = bus
         self._wanted = wanted
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[Event] = deque()
         self._woken = asyncio.Event()
         self._ended = False
         self.dropped = False
@@ -37,7 +37,7 @@ class Subscription:
     def __aiter__(self) -> "Subscription":
         return self
 
-    async def __anext__(self) -> Entry:
+    async def __anext__(self) -> Event:
         await self.heard()
         if not self._entries:
             raise StopAsyncIteration
@@ -54,7 +54,7 @@ class Subscription:
             self._woken.clear()
             await self._woken.wait()
 
-    def _offer(self, entries: Sequence[Entry]) -> None:
+    def _offer(self, entries: Sequence[Event]) -> None:
         if self._ended:  # news after a gap would pass for all that there was
             return
         self._entries.extend(entries if self._wanted is None else filter(self._wanted, entries))
@@ -77,11 +77,11 @@ class Bus:
         self._subscriptions: set[Subscription] = set()
         self.closed = False
 
-    def subscribe(self, wanted: Callable[[Entry], bool] | None = None) -> Subscription:
+    def subscribe(self, wanted: Callable[[Event], bool] | None = None) -> Subscription:
         """Hear all news from now on, or only what `wanted` says yes to."""
         return Subscription(self, wanted)
 
-    def publish(self, entries: Sequence[Entry]) -> None:
+    def publish(self, entries: Sequence[Event]) -> None:
         for subscription in tuple(self._subscriptions):
             subscription._offer(entries)
 

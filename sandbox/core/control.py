@@ -15,40 +15,40 @@ from sandbox.clock import LAST_MS, Clock
 from sandbox.core import dispatcher
 from sandbox.core.bus import Bus
 from sandbox.core.network import Network
-from sandbox.core.scenario_runner import Stage
+from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.core.scheduler import Scheduler
 from sandbox.core.waits import Watch
 from sandbox.errors import Conflict, Invalid, NotFound, StorageError
 from sandbox.model import (
     Account,
-    Entry,
+    Event,
+    EventType,
     Fault,
     Message,
     Msisdn,
-    News,
     Shortcode,
-    Texting,
+    TextRequest,
     WebhookDelivery,
 )
 from sandbox.scenario.steps import MakeFault
 from sandbox.store import accounts as stored_accounts
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox, retention
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Queries, Tx
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 
 if TYPE_CHECKING:
     from sandbox.transfer.rows import Import, Progress
 
 DEFAULT_WAIT_S = 30.0
 
-_GONE = (News.RESET, News.ACCOUNT_REMOVED)  # of everything, or of one account
-_ENDINGS = (News.ATTEMPT_MADE, News.DELIVERY_CANCELLED, *_GONE)
+_GONE = (EventType.RESET, EventType.ACCOUNT_REMOVED)  # of everything, or of one account
+_ENDINGS = (EventType.ATTEMPT_MADE, EventType.DELIVERY_CANCELLED, *_GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texted:
+class TextResult:
     """What became of a handset's text: the message and its webhook delivery, or the moment for which it is planned."""
 
     message: Message | None
@@ -61,9 +61,9 @@ class Control:
         self,
         database: Database,
         clock: Clock,
-        accounts: Directory,
-        faults: Faults,
-        stage: Stage,
+        accounts: AccountCache,
+        faults: LiveFaults,
+        runner: ScenarioRunner,
         scheduler: Scheduler,
         network: Network,
         bus: Bus,
@@ -73,7 +73,7 @@ class Control:
         self._clock = clock
         self._accounts = accounts
         self._faults = faults
-        self._stage = stage
+        self._runner = runner
         self._scheduler = scheduler
         self._network = network
         self._bus = bus
@@ -81,18 +81,20 @@ class Control:
 
     # Texts and webhook deliveries
 
-    async def text(self, texting: Texting, *, delay_ms: int = 0, wait_s: float | None = DEFAULT_WAIT_S) -> Texted:
+    async def text(
+        self, texting: TextRequest, *, delay_ms: int = 0, wait_s: float | None = DEFAULT_WAIT_S
+    ) -> TextResult:
         """Send a text from a handset and wait, at most `wait_s` real seconds, until its first attempt has ended.
 
         `wait_s` None does not wait, and nor does a text with a delay. Raises as `Network.originate`.
         """
         if delay_ms:
             due_ms = await self._network.originate_later(texting, delay_ms)
-            return Texted(message=None, delivery=None, due_ms=due_ms)
+            return TextResult(message=None, delivery=None, due_ms=due_ms)
         with self._bus.subscribe(partial(_concerns, texting.account, texting.msisdn)) as news:
             message, delivery = await self._network.originate(texting)
             if delivery is None or wait_s is None:
-                return Texted(message=message, delivery=delivery)
+                return TextResult(message=message, delivery=delivery)
             await self._watch.hear(texting.account, news, partial(_ends_attempt, delivery), wait_s)
         return await self._database.read(partial(_texted, message, delivery))
 
@@ -166,7 +168,7 @@ class Control:
 
     def _mark_read(self, account: str, msisdn: Msisdn, shortcode: Shortcode, tx: Tx) -> None:
         if messages.mark_read(tx, account=account, msisdn=msisdn, shortcode=shortcode):
-            journal.record(tx, News.CONVERSATION_READ, at_ms=self._clock.now_ms(), account=account, msisdn=msisdn)
+            journal.record(tx, EventType.CONVERSATION_READ, at_ms=self._clock.now_ms(), account=account, msisdn=msisdn)
 
     # Accounts
 
@@ -194,7 +196,7 @@ class Control:
         if stored_accounts.owner_of(tx, account.token) not in (None, account.name):
             raise Invalid(("token", "Another account has this token. Tokens tell accounts apart; choose another."))
         stored_accounts.put(tx, account)
-        journal.record(tx, News.ACCOUNT_CHANGED, at_ms=self._clock.now_ms(), account=account.name)
+        journal.record(tx, EventType.ACCOUNT_CHANGED, at_ms=self._clock.now_ms(), account=account.name)
         tx.then.append(partial(self._accounts.put, account))
         return account
 
@@ -210,10 +212,10 @@ class Control:
     def _remove_account(self, name: str, tx: Tx) -> None:
         retention.forget(tx, name)
         stored_faults.forget(tx, self._faults, name)
-        self._stage.forget(tx, name, removed=True)
+        self._runner.forget(tx, name, removed=True)
         stored_accounts.remove(tx, name)
         tx.then.append(partial(self._accounts.remove, name))
-        journal.record(tx, News.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
+        journal.record(tx, EventType.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:
         """Forget messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
@@ -231,13 +233,13 @@ class Control:
     def _reset(self, account: str | None, tx: Tx) -> None:
         retention.forget(tx, account)
         stored_faults.forget(tx, self._faults, account)
-        self._stage.forget(tx, account)
+        self._runner.forget(tx, account)
         at_ms = self._clock.now_ms()
         if account is None:  # what is written from here on belongs to the system's time again
             at_ms = self._clock.system_ms()
             tx.then.append(self._clock.reset)
             tx.then.append(self._scheduler.forget)
-        journal.record(tx, News.RESET, at_ms=at_ms, account=account)
+        journal.record(tx, EventType.RESET, at_ms=at_ms, account=account)
 
     # Faults
 
@@ -307,7 +309,7 @@ class Control:
 
     def _to_system(self, tx: Tx) -> None:
         self._scheduler.shift(tx, -self._clock.ahead_ms, lambda _: self._run_with_system())
-        journal.record(tx, News.CLOCK_CHANGED, at_ms=self._clock.system_ms(), account=None)
+        journal.record(tx, EventType.CLOCK_CHANGED, at_ms=self._clock.system_ms(), account=None)
 
     def _run_with_system(self) -> None:
         self._clock.resume()
@@ -335,14 +337,14 @@ class Control:
         tx.then.append(change)
 
     def _tell_clock(self, tx: Tx) -> None:
-        journal.record(tx, News.CLOCK_CHANGED, at_ms=self._clock.now_ms(), account=None)
+        journal.record(tx, EventType.CLOCK_CHANGED, at_ms=self._clock.now_ms(), account=None)
 
 
-def _concerns(account: str, msisdn: str, entry: Entry) -> bool:
+def _concerns(account: str, msisdn: str, entry: Event) -> bool:
     return entry.kind in _GONE or (entry.account == account and entry.msisdn == msisdn)
 
 
-def _ends_attempt(delivery: WebhookDelivery, entry: Entry) -> bool:
+def _ends_attempt(delivery: WebhookDelivery, entry: Event) -> bool:
     """Whether there is nothing left to wait for: the attempt has ended, or what was owed is gone."""
     if entry.kind in _GONE:  # what is gone of another account is no business of ours
         return entry.account in (None, delivery.account)
@@ -353,5 +355,5 @@ def _latest(delivery: WebhookDelivery, db: Queries) -> WebhookDelivery:
     return outbox.get(db, delivery.seq) or delivery
 
 
-def _texted(message: Message, delivery: WebhookDelivery, db: Queries) -> Texted:
-    return Texted(message=messages.get(db, message.seq) or message, delivery=_latest(delivery, db))
+def _texted(message: Message, delivery: WebhookDelivery, db: Queries) -> TextResult:
+    return TextResult(message=messages.get(db, message.seq) or message, delivery=_latest(delivery, db))

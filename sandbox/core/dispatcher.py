@@ -13,7 +13,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from sandbox.clock import Clock, stopwatch
-from sandbox.core.scheduler import AGAIN_S, Job, Rest
+from sandbox.core.scheduler import AGAIN_S, FinishStep, Job
 from sandbox.errors import StorageError
 from sandbox.model import (
     Account,
@@ -21,10 +21,10 @@ from sandbox.model import (
     DeliveryState,
     Direction,
     Drop,
+    EventType,
     FaultOn,
     Message,
     MessageState,
-    News,
     Order,
     Outcome,
     OutcomeKind,
@@ -36,9 +36,9 @@ from sandbox.model import (
 from sandbox.rules import retry
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
-from sandbox.store.faults import Faults, Use
+from sandbox.store.faults import LiveFaults, Use
 from sandbox.webhooks.poster import Poster
 from sandbox.wire.credentials import callback_authorization
 from sandbox.wire.requests import decode_json
@@ -46,7 +46,7 @@ from sandbox.wire.text import measure
 
 log = logging.getLogger(__name__)
 
-Pace = Callable[[str, Callable[[float | None], float | None]], None]
+RateLimit = Callable[[str, Callable[[float | None], float | None]], None]
 
 
 def lane_of(url: str) -> str:
@@ -95,7 +95,9 @@ def owe(
 def duplicate(tx: Tx, delivery: WebhookDelivery, message: Message, at_ms: int) -> WebhookDelivery:
     """Owe the same bytes once more, due together with the first and attempted on its own: what a network does that
     delivers at least once. The message goes on to show the state of the first."""
-    seq = journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=at_ms, account=message.account, msisdn=message.msisdn)
+    seq = journal.record(
+        tx, EventType.DELIVERY_REDELIVERED, at_ms=at_ms, account=message.account, msisdn=message.msisdn
+    )
     return owe(
         tx,
         message,
@@ -124,7 +126,7 @@ def redeliver(
 ) -> WebhookDelivery:
     """Owe the same bytes again, or those that somebody wrote instead, as a new webhook delivery to the account's
     present client_url. What repeats bytes that were edited is edited too."""
-    seq = journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=at_ms, account=account.name, msisdn=message.msisdn)
+    seq = journal.record(tx, EventType.DELIVERY_REDELIVERED, at_ms=at_ms, account=account.name, msisdn=message.msisdn)
     messages.set_delivery(tx, message.seq, seq)
     return owe(
         tx,
@@ -146,7 +148,7 @@ def cancel(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
     _set_state(tx, delivery, DeliveryState.CANCELLED)
     journal.record(
         tx,
-        News.DELIVERY_CANCELLED,
+        EventType.DELIVERY_CANCELLED,
         at_ms=at_ms,
         account=delivery.account,
         subject=delivery.seq,
@@ -202,7 +204,7 @@ def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
         if delivery is not None:
             journal.record(
                 tx,
-                News.ATTEMPT_MADE,
+                EventType.ATTEMPT_MADE,
                 at_ms=at_ms,
                 account=delivery.account,
                 subject=seq,
@@ -234,7 +236,14 @@ class Dispatcher:
     """Makes the attempts that timers ask for."""
 
     def __init__(
-        self, database: Database, clock: Clock, accounts: Directory, faults: Faults, poster: Poster, *, pace: Pace
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: AccountCache,
+        faults: LiveFaults,
+        poster: Poster,
+        *,
+        pace: RateLimit,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -269,12 +278,14 @@ class Dispatcher:
             offset_ms=max(0, now_ms - first_failed_ms),
         )
         outbox.begin_attempt(tx, attempt)
-        self._tell(tx, News.ATTEMPT_BEGUN, delivery, now_ms)
+        self._tell(tx, EventType.ATTEMPT_BEGUN, delivery, now_ms)
         # user name and password belong to the URL that is posted to, which need not be the account's present one
         authorization = callback_authorization(replace(account, client_url=delivery.url))
         return partial(self._attempt, delivery, attempt, authorization)
 
-    async def _attempt(self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None) -> Rest | None:
+    async def _attempt(
+        self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None
+    ) -> FinishStep | None:
         use = None
         if delivery.account in self._faults.webhook:
             use = self._faults.take(FaultOn.WEBHOOK, delivery.account, partial(_message, delivery))
@@ -318,7 +329,7 @@ class Dispatcher:
                 _release_next(tx, delivery, now_ms)
         elif delivery.state is DeliveryState.IN_FLIGHT:
             self._follow(tx, delivery, account, outcome, now_ms)
-        self._tell(tx, News.ATTEMPT_MADE, delivery, now_ms)
+        self._tell(tx, EventType.ATTEMPT_MADE, delivery, now_ms)
 
     def _follow(self, tx: Tx, delivery: WebhookDelivery, account: Account, outcome: Outcome, now_ms: int) -> None:
         first_failed_ms = now_ms if delivery.first_failed_ms is None else delivery.first_failed_ms
@@ -345,7 +356,7 @@ class Dispatcher:
         else:  # whatever the order is by now: one that waits for its turn must not wait for ever
             _release_next(tx, delivery, now_ms)
 
-    def _tell(self, tx: Tx, news: News, delivery: WebhookDelivery, at_ms: int) -> None:
+    def _tell(self, tx: Tx, news: EventType, delivery: WebhookDelivery, at_ms: int) -> None:
         journal.record(tx, news, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)
 
 

@@ -1,7 +1,7 @@
 """The pretend gateway: what the application talks to. One verb, `submit`: authenticate, validate, record, answer.
 
-It knows no HTTP server: a `Call` comes in as plain values and an `Answer` goes out as bytes. Everything that is
-refused is recorded as carefully as what is accepted.
+It knows no HTTP server: a `GatewayCall` comes in as plain values and a `GatewayAnswer` goes out as
+bytes. Everything that is refused is recorded as carefully as what is accepted.
 """
 
 import logging
@@ -10,27 +10,27 @@ from functools import partial
 from typing import NamedTuple, assert_never
 
 from sandbox.clock import Clock, to_iso
-from sandbox.core.network import Keeping, new_session_id, trim_now_and_then
-from sandbox.core.scenario_runner import Stage
+from sandbox.core.network import RetentionPolicy, new_session_id, trim_now_and_then
+from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.errors import StorageError
 from sandbox.model import (
     Account,
     Direction,
     Drop,
+    EventType,
     FaultEffect,
     FaultOn,
     Message,
     MessageState,
-    News,
     Problem,
     RecordedRequest,
 )
 from sandbox.settings import mask
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
-from sandbox.store.faults import Faults, Use
+from sandbox.store.faults import LiveFaults, Use
 from sandbox.wire import payloads
 from sandbox.wire.credentials import bearer_token, mask_authorization
 from sandbox.wire.numbers import telco_of
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 PATH = "/ng/v1/sendsms"  # [D]
 
 
-class Call(NamedTuple):
+class GatewayCall(NamedTuple):
     """One HTTP request to the gateway, as it came."""
 
     method: str
@@ -58,7 +58,7 @@ class Call(NamedTuple):
         return [value.decode("latin-1") for each, value in self.headers if each == name]
 
 
-class Answer(NamedTuple):
+class GatewayAnswer(NamedTuple):
     """What the gateway says. `request_id` names the record that explains it; None if nothing could be recorded.
 
     `use` is the fault that says how the answer goes out, if it does. A `status_code` of 0 is no answer.
@@ -77,22 +77,22 @@ class Gateway:
         self,
         database: Database,
         clock: Clock,
-        accounts: Directory,
-        faults: Faults,
-        stage: Stage,
+        accounts: AccountCache,
+        faults: LiveFaults,
+        runner: ScenarioRunner,
         *,
-        keeping: Keeping,
+        keeping: RetentionPolicy,
         max_text: int,
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
         self._faults = faults
-        self._stage = stage
+        self._runner = runner
         self._keeping = keeping
         self._max_text = max_text
 
-    async def submit(self, call: Call) -> Answer:
+    async def submit(self, call: GatewayCall) -> GatewayAnswer:
         """Accept or refuse a call. The answer is given after its record is durable."""
         account, judged = self._judge(call)
         try:
@@ -110,9 +110,9 @@ class Gateway:
         except StorageError as error:
             log.error("A call was answered 503: %s", error)
             body = payloads.failure(503, [problem("storage", reason=str(error))])
-            return Answer(status_code=503, body=body, request_id=None)
+            return GatewayAnswer(status_code=503, body=body, request_id=None)
 
-    def _judge(self, call: Call) -> tuple[Account | None, SendSms | Sequence[Problem]]:
+    def _judge(self, call: GatewayCall) -> tuple[Account | None, SendSms | Sequence[Problem]]:
         """Whose call it is, and the message in it or all that is wrong with it. Changes nothing."""
         credentials = call.values(b"authorization")
         token = problem("not_bearer") if len(credentials) > 1 else bearer_token(credentials[0] if credentials else None)
@@ -144,11 +144,11 @@ class Gateway:
             ]
         return account, parsed
 
-    def _accept(self, call: Call, account: Account, sms: SendSms, tx: Tx) -> Answer:
+    def _accept(self, call: GatewayCall, account: Account, sms: SendSms, tx: Tx) -> GatewayAnswer:
         if self._accounts.get(account.name) is None:  # it was removed in the meantime
             return self._refuse(call, None, [problem("unknown_token", masked=mask(account.token))], tx)
         now_ms = self._clock.now_ms()
-        seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
+        seq = journal.announce(tx, EventType.MESSAGE_SUBMITTED, at_ms=now_ms, account=account.name, msisdn=sms.msisdn)
         if sms.session_id is None or sms.sent_date is None:  # a lenient account
             sms = sms._replace(
                 session_id=sms.session_id or self._session(tx, account, sms, seq, now_ms),
@@ -166,17 +166,17 @@ class Gateway:
             measured,
             messages.Submission(call.client, _kept(call.headers), call.body, body),
         )
-        if self._stage.playing(account.name):
-            self._stage.accepted(tx, seq)
+        if self._runner.playing(account.name):
+            self._runner.accepted(tx, seq)
         trim_now_and_then(tx, seq, now_ms, self._keeping)
-        return Answer(status_code=200, body=body, request_id=f"r{seq}")
+        return GatewayAnswer(status_code=200, body=body, request_id=f"r{seq}")
 
     def _session(self, tx: Tx, account: Account, sms: SendSms, seq: int, now_ms: int) -> str:
         """The session of a message that came without one, in lenient mode: the conversation's last, else a new one."""
         last = messages.last_session(tx, account=account.name, msisdn=sms.msisdn, shortcode=sms.shortcode)
         return last[1] if last else new_session_id(seq, now_ms)
 
-    def _use(self, call: Call, account: Account, judged: SendSms | Sequence[Problem]) -> Use | None:
+    def _use(self, call: GatewayCall, account: Account, judged: SendSms | Sequence[Problem]) -> Use | None:
         """The account's fault that this call fits, taken: one with a match fits only a message that would be
         accepted, one without every POST to the gateway's path."""
         if call.path != PATH or call.method != "POST":
@@ -186,7 +186,9 @@ class Gateway:
             FaultOn.SENDSMS, account.name, lambda: None if sms is None else _message(account, sms, self._clock.now_ms())
         )
 
-    def _strike(self, call: Call, account: Account, judged: SendSms | Sequence[Problem], use: Use, tx: Tx) -> Answer:
+    def _strike(
+        self, call: GatewayCall, account: Account, judged: SendSms | Sequence[Problem], use: Use, tx: Tx
+    ) -> GatewayAnswer:
         """Record a call that a fault strikes, and the use of the fault. What it does to the connection, and how much
         later, is left to the door: a message is there at once, even while its answer is kept back."""
         if self._accounts.get(account.name) is None:  # it was removed in the meantime
@@ -207,20 +209,20 @@ class Gateway:
 
     def _refuse(
         self,
-        call: Call,
+        call: GatewayCall,
         account: Account | None,
         problems: Sequence[Problem],
         tx: Tx,
         *,
         instead: tuple[int, bytes] | None = None,
         besides: Sequence[Problem] = (),
-    ) -> Answer:
+    ) -> GatewayAnswer:
         """Record a refusal. `instead` is answered instead of the problems; `besides` is recorded and not answered."""
         now_ms = self._clock.now_ms()
         status_code = status_of(problems[0].code)
         status_code, body = instead or (status_code, payloads.failure(status_code, problems))
         name = account.name if account else None
-        seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=now_ms, account=name)
+        seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=now_ms, account=name)
         refused = RecordedRequest(
             seq=seq,
             account=name,
@@ -237,7 +239,7 @@ class Gateway:
         )
         messages.insert_refusal(tx, refused, _kept(call.headers))
         trim_now_and_then(tx, seq, now_ms, self._keeping)
-        return Answer(status_code=status_code, body=body, request_id=f"r{seq}")
+        return GatewayAnswer(status_code=status_code, body=body, request_id=f"r{seq}")
 
 
 def _message(account: Account, sms: SendSms, now_ms: int) -> Message:

@@ -9,25 +9,25 @@ from functools import partial
 
 from sandbox.clock import Clock, us_to_iso
 from sandbox.core import dispatcher
-from sandbox.core.scenario_runner import Stage
+from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.errors import Busy, Conflict, NotFound
 from sandbox.model import (
     Account,
     Direction,
+    EventType,
     Handset,
     HandsetState,
     Message,
     MessageState,
     Msisdn,
-    News,
     Shortcode,
-    Texting,
+    TextRequest,
     Timer,
     WebhookDelivery,
 )
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import journal, messages, outbox, retention
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
 from sandbox.wire import payloads
 from sandbox.wire.text import measure
@@ -38,7 +38,7 @@ UNCOUNTED = 500  # texts that may come before the backlog is counted again, whic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class RetentionPolicy:
     """How much is kept: the newest messages, and none older than this."""
 
     messages: int = 10_000
@@ -60,13 +60,13 @@ def _base36(number: int) -> str:
             return digits
 
 
-def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: Keeping) -> None:
+def trim_now_and_then(tx: Tx, seq: int, at_ms: int, keeping: RetentionPolicy) -> None:
     """Every so many entries, remove what is beyond the limits, in the transaction that is under way anyway."""
     if seq % _TRIM_EVERY == 0:
         retention.trim(tx, keep=keeping.messages, oldest_ms=at_ms - keeping.age_s * 1000)
 
 
-def trim_by_age(keeping: Keeping, tx: Tx, now_ms: int) -> int:
+def trim_by_age(keeping: RetentionPolicy, tx: Tx, now_ms: int) -> int:
     """Remove what is too old, though nothing else happens. Returns when to look again: when the next entry is too old,
     give or take a hundredth of the age, so that a stream of messages does not go one by one."""
     age_ms = keeping.age_s * 1000
@@ -110,33 +110,40 @@ class Network:
     """The handsets of all accounts."""
 
     def __init__(
-        self, database: Database, clock: Clock, accounts: Directory, stage: Stage, *, keeping: Keeping, backlog: int
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: AccountCache,
+        runner: ScenarioRunner,
+        *,
+        keeping: RetentionPolicy,
+        backlog: int,
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
-        self._stage = stage
+        self._runner = runner
         self._keeping = keeping
         self._backlog = _Backlog(backlog)
 
-    async def originate(self, texting: Texting) -> tuple[Message, WebhookDelivery | None]:
+    async def originate(self, texting: TextRequest) -> tuple[Message, WebhookDelivery | None]:
         """Send a text from a handset; its webhook delivery is None if the account has no client_url.
 
         Raises NotFound (account), Conflict (handset is off; nothing to reply to) or Busy (backlog is full).
         """
         return await self._database.write(partial(self._typed, texting))
 
-    def _typed(self, texting: Texting, tx: Tx) -> tuple[Message, WebhookDelivery | None]:
+    def _typed(self, texting: TextRequest, tx: Tx) -> tuple[Message, WebhookDelivery | None]:
         message, delivery = self._originate(texting, tx)
-        if self._stage.playing(texting.account):
-            self._stage.typed(tx, message)
+        if self._runner.playing(texting.account):
+            self._runner.typed(tx, message)
         return message, delivery
 
-    async def originate_later(self, texting: Texting, delay_ms: int) -> int:
+    async def originate_later(self, texting: TextRequest, delay_ms: int) -> int:
         """Send a text from a handset after a delay. Returns the moment in `_ms`."""
         return await self._database.write(partial(self._plan, texting, delay_ms))
 
-    def _plan(self, texting: Texting, delay_ms: int, tx: Tx) -> int:
+    def _plan(self, texting: TextRequest, delay_ms: int, tx: Tx) -> int:
         self._require(tx, texting)
         due_ms = self._clock.now_ms() + delay_ms
         outbox.set_texting(tx, texting, due_ms=due_ms)
@@ -153,9 +160,9 @@ class Network:
             outbox.set_texting(tx, texting, due_ms=self._clock.now_ms() + 1000, subject=timer.subject)
         else:
             if timer.subject:
-                self._stage.originated(tx, timer.subject, message)
+                self._runner.originated(tx, timer.subject, message)
 
-    def _require(self, tx: Tx, texting: Texting) -> tuple[Account, Handset, Shortcode, str | None, str | None]:
+    def _require(self, tx: Tx, texting: TextRequest) -> tuple[Account, Handset, Shortcode, str | None, str | None]:
         """Everything an MO message needs to exist: account, handset, shortcode, session_id and ref_id to carry."""
         account = self._accounts.get(texting.account)
         if account is None:
@@ -175,10 +182,12 @@ class Network:
         shortcode, session_id, ref_id = last
         return account, handset, Shortcode(shortcode), texting.session_id or session_id, ref_id
 
-    def _originate(self, texting: Texting, tx: Tx) -> tuple[Message, WebhookDelivery | None]:
+    def _originate(self, texting: TextRequest, tx: Tx) -> tuple[Message, WebhookDelivery | None]:
         account, handset, shortcode, session_id, ref_id = self._require(tx, texting)
         now_ms = self._clock.now_ms()
-        seq = journal.announce(tx, News.MESSAGE_ORIGINATED, at_ms=now_ms, account=account.name, msisdn=handset.msisdn)
+        seq = journal.announce(
+            tx, EventType.MESSAGE_ORIGINATED, at_ms=now_ms, account=account.name, msisdn=handset.msisdn
+        )
         measured = measure(texting.text)
         url = account.client_url
         message = Message(
@@ -230,4 +239,4 @@ class Network:
     def _change_handset(self, account: str, msisdn: Msisdn, change: ChangeHandset, tx: Tx) -> Handset:
         if self._accounts.get(account) is None:  # it was removed in the meantime
             raise NotFound(f"There is no account {account}.")
-        return self._stage.change_handset(tx, account, msisdn, change)
+        return self._runner.change_handset(tx, account, msisdn, change)

@@ -14,15 +14,15 @@ from typing import assert_never
 from sandbox.clock import Clock
 from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.model import (
+    EventType,
     Handset,
     HandsetState,
     Message,
     MessageState,
     Msisdn,
-    News,
     RunState,
     Shortcode,
-    Texting,
+    TextRequest,
     Timer,
     TimerKind,
 )
@@ -30,21 +30,21 @@ from sandbox.scenario import catalogue, engine, reading
 from sandbox.scenario.steps import (
     ChangeHandset,
     Cursor,
+    Delayed,
     Effect,
     HandsetSpec,
-    Later,
     MakeFault,
     Miss,
     Reaction,
     Scenario,
+    StepTimeout,
     Text,
-    Window,
 )
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox, scenarios
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Queries, Tx
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 from sandbox.store.scenarios import Missed, OwnScenario, Run
 from sandbox.wire.problems import quote
 
@@ -62,7 +62,7 @@ def _scenario_of(source: str) -> Scenario:
     raise Invalid(*(("source", str(each)) for each in found))
 
 
-class Stage:
+class ScenarioRunner:
     """The scenarios of all accounts, and the runs in which they are played.
 
     Rules that answer an application which answers them would go on for ever. So a handset's run is paused when rules
@@ -70,7 +70,7 @@ class Stage:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, accounts: Directory, faults: Faults, *, loop_limit: int = 0
+        self, database: Database, clock: Clock, accounts: AccountCache, faults: LiveFaults, *, loop_limit: int = 0
     ) -> None:
         self._database = database
         self._clock = clock
@@ -137,7 +137,7 @@ class Stage:
         self._require_account(own.account)
         is_new = scenarios.get_own(tx, own.account, own.name) is None
         scenarios.put(tx, own)
-        journal.record(tx, News.SCENARIO_CHANGED, at_ms=own.changed_ms, account=own.account)
+        journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=own.changed_ms, account=own.account)
         return is_new
 
     async def remove(self, account: str, name: str) -> None:
@@ -149,7 +149,7 @@ class Stage:
 
     def _remove(self, account: str, name: str, tx: Tx) -> None:
         if scenarios.remove(tx, account, name):
-            journal.record(tx, News.SCENARIO_CHANGED, at_ms=self._clock.now_ms(), account=account)
+            journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=self._clock.now_ms(), account=account)
         elif name in catalogue.built_in():
             raise Conflict(f"{name} is built in and cannot be removed. Write one of your own under that name instead.")
         else:
@@ -195,7 +195,7 @@ class Stage:
                     )
         now_ms = self._clock.now_ms()
         run = Run(
-            seq=journal.record(tx, News.RUN_STARTED, at_ms=now_ms, account=account, msisdn=msisdn),
+            seq=journal.record(tx, EventType.RUN_STARTED, at_ms=now_ms, account=account, msisdn=msisdn),
             account=account,
             scenario=scenario.name,
             source=source,
@@ -243,7 +243,7 @@ class Stage:
             for fault in stored_faults.page(tx, account=run.account, limit=stored_faults.KEPT):
                 if fault.run_seq == run.seq:
                     stored_faults.remove(tx, self._faults, run.account, fault.seq, at_ms=now_ms)
-        journal.record(tx, News.RUN_ENDED, at_ms=now_ms, account=run.account, subject=run.seq, msisdn=run.msisdn)
+        journal.record(tx, EventType.RUN_ENDED, at_ms=now_ms, account=run.account, subject=run.seq, msisdn=run.msisdn)
         if not goes_on:
             tx.then.append(partial(self._ended, run))
 
@@ -296,7 +296,7 @@ class Stage:
         for run, miss in misses:
             seq = journal.record(
                 tx,
-                News.RUN_MISSED,
+                EventType.RUN_MISSED,
                 at_ms=self._clock.now_ms(),
                 account=run.account,
                 subject=run.seq,
@@ -365,7 +365,7 @@ class Stage:
         for seq in messages.waiting(tx, account, msisdn):
             messages.set_arrived(tx, seq)
             journal.record(
-                tx, News.MESSAGE_ARRIVED, at_ms=self._clock.now_ms(), account=account, subject=seq, msisdn=msisdn
+                tx, EventType.MESSAGE_ARRIVED, at_ms=self._clock.now_ms(), account=account, subject=seq, msisdn=msisdn
             )
             message = messages.get(tx, seq)
             assert message is not None, "it was found in this transaction"
@@ -415,7 +415,9 @@ class Stage:
             self._set_up(tx, run.account, msisdn, scenario.handset)
         return scenarios.bind(tx, run, msisdn) if run.is_script else run
 
-    def _move(self, tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, news: News = News.RUN_MOVED) -> None:
+    def _move(
+        self, tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, news: EventType = EventType.RUN_MOVED
+    ) -> None:
         """Write down where the run stands now."""
         at_ms = self._clock.now_ms()
         seq = journal.record(tx, news, at_ms=at_ms, account=run.account, subject=run.seq, msisdn=msisdn)
@@ -431,7 +433,7 @@ class Stage:
             f"paused: {self._loop_limit} automatic texts in a minute; is your application answering itself? To go on, "
             "text from the handset, or start the scenario anew."
         )
-        self._move(tx, run, msisdn, replace(cursor, paused=why), News.RUN_PAUSED)
+        self._move(tx, run, msisdn, replace(cursor, paused=why), EventType.RUN_PAUSED)
 
     def _count_texts(self, conversation: _Conversation, now_ms: int, texts: int) -> None:
         since_ms, before = self._texted.pop(conversation, (now_ms, 0))
@@ -453,7 +455,7 @@ class Stage:
         match effect:
             case Text():
                 assert msisdn is not None, "_follow has found one"
-                texting = Texting(
+                texting = TextRequest(
                     account=run.account,
                     msisdn=msisdn,
                     text=effect.text,
@@ -466,11 +468,11 @@ class Stage:
                     telco=effect.telco,
                 )
                 outbox.set_texting(tx, texting, due_ms=due_ms, subject=run.seq)
-            case Window():
+            case StepTimeout():
                 scenarios.set_window(tx, run, effect.step, due_ms=due_ms)
-            case Later() if at_once:
+            case Delayed() if at_once:
                 return self._do(tx, run, msisdn, effect.what)
-            case Later():
+            case Delayed():
                 scenarios.set_later(tx, run, msisdn, effect.what, due_ms=due_ms)
             case never:
                 assert_never(never)
@@ -506,7 +508,7 @@ class Stage:
     def _put_handset(self, tx: Tx, handset: Handset) -> None:
         messages.put_handset(tx, handset)
         journal.record(
-            tx, News.HANDSET_CHANGED, at_ms=self._clock.now_ms(), account=handset.account, msisdn=handset.msisdn
+            tx, EventType.HANDSET_CHANGED, at_ms=self._clock.now_ms(), account=handset.account, msisdn=handset.msisdn
         )
 
 
@@ -530,5 +532,6 @@ def _source_of(account: str, name: str, db: Queries) -> str:
 
 def _need_a_handset(effects: Iterable[Effect]) -> bool:
     return any(
-        isinstance(each, Text) or (isinstance(each, Later) and isinstance(each.what, ChangeHandset)) for each in effects
+        isinstance(each, Text) or (isinstance(each, Delayed) and isinstance(each.what, ChangeHandset))
+        for each in effects
     )

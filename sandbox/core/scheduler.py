@@ -27,8 +27,8 @@ POSTPONED_MS = 60_000
 FIRSTS = 8
 """So many times `concurrency` is the most jobs at once when each of those beyond it is the only one of its lane."""
 
-Rest = Callable[[], Awaitable[None]]
-Job = Callable[[], Awaitable[Rest | None]]
+FinishStep = Callable[[], Awaitable[None]]
+Job = Callable[[], Awaitable[FinishStep | None]]
 """What is to be done after the commit. The rest of it, if any, runs outside the lane's limit, but time waits for it."""
 Handler = Callable[[Tx, Timer], Job | None]
 Chore = Callable[[Tx, int], int]
@@ -375,7 +375,7 @@ class Scheduler:
             self._stepped()
             self.wake()
 
-    async def _perform_rest(self, lane: str, rest: Rest) -> None:
+    async def _perform_rest(self, lane: str, rest: FinishStep) -> None:
         it = self._lane(lane)
         it.resting += 1
         self._resting += 1

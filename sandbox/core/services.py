@@ -11,13 +11,13 @@ from sandbox.core.bus import Bus
 from sandbox.core.control import Control
 from sandbox.core.gateway import Gateway
 from sandbox.core.network import Network
-from sandbox.core.scenario_runner import Stage
+from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.core.scheduler import Scheduler
 from sandbox.core.waits import Watch
 from sandbox.settings import Settings
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 
 
 class Listeners:
@@ -28,18 +28,18 @@ class Listeners:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class Services:
     settings: Settings
     origin: Mapping[str, str]  # where a setting was written, by its name; empty if a program made the settings
     control_token: str | None  # as it is in force: from the settings, or generated because the address asks for one
     database: Database
     clock: Clock
-    accounts: Directory
-    faults: Faults
+    accounts: AccountCache
+    faults: LiveFaults
     bus: Bus
     scheduler: Scheduler
     gateway: Gateway
-    stage: Stage
+    runner: ScenarioRunner
     network: Network
     control: Control
     watch: Watch

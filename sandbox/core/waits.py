@@ -14,12 +14,12 @@ from sandbox.clock import Clock, stopwatch
 from sandbox.core.bus import Bus, Subscription
 from sandbox.core.scheduler import Scheduler
 from sandbox.errors import NotFound
-from sandbox.model import Entry, Message, News, TimerKind
+from sandbox.model import Event, EventType, Message, TimerKind
 from sandbox.rules import matching
 from sandbox.rules.matching import Match, NearMiss
 from sandbox.store import journal, messages, outbox
 from sandbox.store.database import Database, Queries
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 
 T = TypeVar("T")
 
@@ -28,10 +28,10 @@ MOST = 10_000  # messages that a search goes through
 NEAR = 3  # near misses in an answer
 LOOKED_AT = 200  # newest messages among which they are looked for
 
-_GONE = (News.RESET, News.ACCOUNT_REMOVED)
-_COMING = frozenset({News.MESSAGE_SUBMITTED, News.MESSAGE_ARRIVED, News.MESSAGE_ORIGINATED, *_GONE})
+_GONE = (EventType.RESET, EventType.ACCOUNT_REMOVED)
+_COMING = frozenset({EventType.MESSAGE_SUBMITTED, EventType.MESSAGE_ARRIVED, EventType.MESSAGE_ORIGINATED, *_GONE})
 _CHANGING = frozenset(  # the state of a message
-    {News.ATTEMPT_BEGUN, News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED, News.DELIVERY_CANCELLED}
+    {EventType.ATTEMPT_BEGUN, EventType.ATTEMPT_MADE, EventType.DELIVERY_REDELIVERED, EventType.DELIVERY_CANCELLED}
 )
 
 
@@ -58,7 +58,7 @@ class Times:
 
 
 class Watch:
-    def __init__(self, database: Database, clock: Clock, scheduler: Scheduler, bus: Bus, faults: Faults) -> None:
+    def __init__(self, database: Database, clock: Clock, scheduler: Scheduler, bus: Bus, faults: LiveFaults) -> None:
         self._database = database
         self._clock = clock
         self._scheduler = scheduler
@@ -83,7 +83,7 @@ class Watch:
         """
         return await self._watch(account, match, times, within_s, after, early=times.at_most is None)
 
-    async def hear(self, account: str, news: Subscription, wanted: Callable[[Entry], bool], timeout_s: float) -> None:
+    async def hear(self, account: str, news: Subscription, wanted: Callable[[Event], bool], timeout_s: float) -> None:
         """Return when there is news that is `wanted`, or none to come any more, or after `timeout_s` real seconds."""
         await self._news(account, news, wanted, stopwatch() + timeout_s, wanting=True)
 
@@ -115,7 +115,7 @@ class Watch:
         return Waited(satisfied=False, messages=found, near_misses=near, seq=seq)
 
     async def _news(
-        self, account: str, news: Subscription, telling: Callable[[Entry], bool], end: float, wanting: bool
+        self, account: str, news: Subscription, telling: Callable[[Event], bool], end: float, wanting: bool
     ) -> bool:
         """Return True when there is news that is `telling`, False when the time is over.
 
@@ -178,17 +178,17 @@ async def _aside(match: Match, work: Callable[[], Sequence[T]]) -> Sequence[T]:
     return work() if match.pattern is None else await asyncio.to_thread(work)
 
 
-def _tells(kinds: Set[News], entry: Entry) -> bool:
-    if entry.kind is News.ACCOUNT_REMOVED:
+def _tells(kinds: Set[EventType], entry: Event) -> bool:
+    if entry.kind is EventType.ACCOUNT_REMOVED:
         raise NotFound(f"The account {entry.account} was removed.")
     return entry.kind in kinds
 
 
-def _concerns(account: str, entry: Entry) -> bool:
+def _concerns(account: str, entry: Event) -> bool:
     return entry.account == account or (entry.account is None and entry.kind in _GONE)
 
 
-async def _next(news: Subscription, seconds: float) -> Entry | None:
+async def _next(news: Subscription, seconds: float) -> Event | None:
     """The next entry, or None if none came in time, or none will."""
     try:
         async with asyncio.timeout(seconds):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.wire.payloads import to_json
 
 Scope = MutableMapping[str, Any]
@@ -117,7 +117,7 @@ def _secured(send: Send) -> Send:
     return secured
 
 
-class _Refused(Exception):
+class _AccessRefused(Exception):
     def __init__(self, status: int, detail: str = "", headers: Headers = ()) -> None:
         self.status = status
         self.detail = detail
@@ -164,7 +164,7 @@ class Access:
     """Lets a request through to the application behind it, or refuses it."""
 
     def __init__(
-        self, app: App, *, accounts: Directory, allowed_hosts: Collection[str], control_token: str | None
+        self, app: App, *, accounts: AccountCache, allowed_hosts: Collection[str], control_token: str | None
     ) -> None:
         self._app = app
         self._accounts = accounts
@@ -180,7 +180,7 @@ class Access:
         try:
             self._check(scope, to_gateway=to_gateway)
             await self._app(scope, receive, out)
-        except _Refused as refused:
+        except _AccessRefused as refused:
             headers, body = refusal(scope["path"].encode(errors="replace"), refused.status, refused.detail)
             await respond(send, refused.status, body, (*headers, *refused.headers, (b"connection", b"close")))
         except Disconnected:
@@ -196,15 +196,15 @@ class Access:
         else:
             size = sum(map(len, found)) + sum(map(len, found.values()))
         if size + 4 * len(headers) > MAX_HEADERS:
-            raise _Refused(431)
+            raise _AccessRefused(431)
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
-            raise _Refused(414)
+            raise _AccessRefused(414)
         host = found.get(b"host")
         if not hosts or not host:  # of HTTP/1.0 too, which asks for none
-            raise _Refused(400, "A request carries exactly one Host header, and it is not empty.")
+            raise _AccessRefused(400, "A request carries exactly one Host header, and it is not empty.")
         # DNS rebinding: a hostile page's own name resolves to us. Its Host betrays it, its Origin may not.
         if not self._is_allowed(host) and not (to_gateway and self._knows_token(found.get(b"authorization"))):
-            raise _Refused(
+            raise _AccessRefused(
                 403,
                 "This Host is not allowed. Use localhost or an IP address, or list the name in the setting "
                 "allowed_hosts.",
@@ -212,9 +212,9 @@ class Access:
         origin = found.get(b"origin")
         # TLS may end at a proxy in front.
         if origin is not None and origin not in (scope["scheme"].encode() + b"://" + host, b"https://" + host):
-            raise _Refused(403, "Requests from another origin are refused.")
+            raise _AccessRefused(403, "Requests from another origin are refused.")
         if found.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none") and not _follows_link(scope, found):
-            raise _Refused(403, "Requests from another site are refused.")
+            raise _AccessRefused(403, "Requests from another site are refused.")
         if not to_gateway:
             self._check_own_surface(scope, found)
 
@@ -227,7 +227,7 @@ class Access:
             wanted = b"application/json" if is_control else b"application/x-www-form-urlencoded"
             media = found.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if media != wanted:
-                raise _Refused(415, f"Send Content-Type: {wanted.decode()}.")
+                raise _AccessRefused(415, f"Send Content-Type: {wanted.decode()}.")
         if self._control_token is not None and path not in OPEN and not path.startswith(STATIC):
             self._check_login(scope, found, is_page=is_page)
 
@@ -241,8 +241,8 @@ class Access:
             if name == COOKIE and same_secret(value, login_cookie(self._control_token)):
                 return
         if is_page and scope["method"] == "GET":
-            raise _Refused(303, "", ((b"location", scope.get("root_path", "").encode() + b"/login"),))
-        raise _Refused(
+            raise _AccessRefused(303, "", ((b"location", scope.get("root_path", "").encode() + b"/login"),))
+        raise _AccessRefused(
             401,
             "This sandbox asks for its control token: Authorization: Bearer <control token>. It was printed at start.",
             ((b"www-authenticate", b"Bearer"),),

@@ -48,7 +48,7 @@ class Kind(Generic[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Kind[str]):
+class TextKind(Kind[str]):
     """A string that can be stored and sent."""
 
     longest: int | None = MAX_OPAQUE
@@ -67,7 +67,7 @@ class Text(Kind[str]):
         return value
 
 
-_TEXT = Text()
+_TEXT = TextKind()
 
 
 class Payload(Kind[bytes]):
@@ -78,7 +78,7 @@ class Payload(Kind[bytes]):
         return schemas.text(maxLength=MAX_PAYLOAD)
 
     def read(self, name: str, value: Any) -> bytes:
-        body = Text(None).read(name, value).encode()
+        body = TextKind(None).read(name, value).encode()
         if len(body) > MAX_PAYLOAD:
             raise Invalid((name, f"{name} has {len(body):,} bytes as UTF-8. At most {MAX_PAYLOAD:,} are accepted."))
         return body
@@ -157,7 +157,7 @@ class Flag(Kind[bool]):
         return value
 
 
-class Cursor(Kind[int]):
+class PageCursor(Kind[int]):
     """The number of whatever has one, with or without the letter before it."""
 
     @property
@@ -356,7 +356,7 @@ class Fields:
             return None
 
     def text(self, name: str, *, required: bool = False, longest: int = MAX_OPAQUE) -> str | None:
-        return self.take(Argument(name=name, kind=Text(longest), help="", required=required))
+        return self.take(Argument(name=name, kind=TextKind(longest), help="", required=required))
 
     def choice(self, name: str, choices: Sequence[S]) -> S | None:
         return self.take(optional(name, Choice(choices), ""))
@@ -365,7 +365,7 @@ class Fields:
         return self.take(optional(name, Seconds(most), ""))
 
     def cursor(self, name: str) -> int | None:
-        return self.take(optional(name, Cursor(), ""))
+        return self.take(optional(name, PageCursor(), ""))
 
     def shortcode(self, name: str, *, required: bool = False) -> Shortcode | None:
         return self.take(Argument(name=name, kind=Short(), help="", required=required))
@@ -399,7 +399,7 @@ def _wanted(schema: Schema) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Record(Kind[Given]):
+class ObjectKind(Kind[Given]):
     """An object with arguments of its own. Complaints name them with the object's name before: `match.pattern`."""
 
     arguments: Sequence[Argument[Any]]

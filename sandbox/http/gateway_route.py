@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import assert_never
 
-from sandbox.core.gateway import Answer, Call, Gateway
+from sandbox.core.gateway import Gateway, GatewayAnswer, GatewayCall
 from sandbox.http.access import (
     GATEWAY_HEADERS,
     App,
@@ -41,7 +41,7 @@ def gateway_api(gateway: Gateway, *, max_body: int, hang_up: HangUp) -> App:
         body, over = await read_body(scope, receive, max_body)
         client = scope.get("client")
         answer = await gateway.submit(
-            Call(
+            GatewayCall(
                 method=scope["method"],
                 path=scope["path"],
                 client=client[0] if client else "",
@@ -65,7 +65,9 @@ def gateway_api(gateway: Gateway, *, max_body: int, hang_up: HangUp) -> App:
     return app
 
 
-async def _struck(answer: Answer, use: Use, headers: Headers, receive: Receive, send: Send, hang_up: HangUp) -> None:
+async def _struck(
+    answer: GatewayAnswer, use: Use, headers: Headers, receive: Receive, send: Send, hang_up: HangUp
+) -> None:
     """Answer as a fault wants it: later, in part, or not at all."""
     effect = use.fault.effect
     if effect.hold or effect.delay_s:
@@ -89,7 +91,7 @@ async def _struck(answer: Answer, use: Use, headers: Headers, receive: Receive, 
     hang_up(send)
 
 
-async def _respond_in_part(send: Send, answer: Answer, headers: Headers) -> None:
+async def _respond_in_part(send: Send, answer: GatewayAnswer, headers: Headers) -> None:
     length = (b"content-length", b"%d" % len(answer.body))
     await send({"type": "http.response.start", "status": answer.status_code, "headers": [*headers, length]})
     half = answer.body[: len(answer.body) // 2]

@@ -1,7 +1,7 @@
-"""The edge: what a connection may cost in time, bytes and number before there is a request to judge.
+"""uvicorn's HTTP protocol with deadlines, size limits and a limit on connections.
 
-uvicorn's own protocol, on httptools, with deadlines and limits around it. What a path means, how an answer to it looks,
-and who may come in is not known here.
+The protocol is the one on httptools. What a path means, how an answer to it looks, and who may come in is not known
+here.
 """
 
 import logging
@@ -32,7 +32,7 @@ Refusal = Callable[[bytes, int, str], tuple[Sequence[tuple[bytes, bytes]], bytes
 """Headers and body of an answer: from the target as far as it is known, the status, and the reason ("": the usual)."""
 
 
-class Edge:
+class ConnectionLimits:
     """What the connections of one server share: their limits, and what was refused since somebody last looked.
 
     Sizes are in bytes. `max_body` is the largest body that any route takes; `body_deadline_s` holds for a body to come
@@ -65,15 +65,15 @@ class Edge:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: AbstractEventLoop | None = None,
-    ) -> "Connection":
+    ) -> "HttpConnection":
         """What uvicorn takes for a protocol's class."""
-        return Connection(self, config, server_state, app_state, _loop)
+        return HttpConnection(self, config, server_state, app_state, _loop)
 
     def look(self, connections: Collection[object]) -> None:
         """Once a second: close what has taken too long, and say in one line what was refused."""
         now = stopwatch()
         for connection in list(connections):
-            assert isinstance(connection, Connection)
+            assert isinstance(connection, HttpConnection)
             connection.look(now)
         if self.refused:
             log.warning("Refused: %s", "; ".join(f"{count} x {what}" for what, count in self.refused.items()))
@@ -82,14 +82,14 @@ class Edge:
     @staticmethod
     def make_room(connections: Collection[object]) -> bool:
         """Close the connection that has been idle for longest; False if none is."""
-        idle = [each for each in connections if isinstance(each, Connection) and each.idle]
+        idle = [each for each in connections if isinstance(each, HttpConnection) and each.idle]
         if not idle:
             return False
-        min(idle, key=Connection.idle_since).transport.close()
+        min(idle, key=HttpConnection.idle_since).transport.close()
         return True
 
 
-class Stage(Enum):
+class ConnectionState(Enum):
     """What a connection waits for."""
 
     FRESH = "its first request"
@@ -99,7 +99,7 @@ class Stage(Enum):
     IDLE = "its next request"
 
 
-class _Refused(Exception):
+class _HeadRefused(Exception):
     """Raised in a callback of the parser, because nothing else stops it."""
 
     def __init__(self, status: int, reason: str = "") -> None:
@@ -121,7 +121,7 @@ class _Flow(FlowControl):
         self.pause_reading()
 
 
-class _Answer:
+class _AnswerTransport:
     """What uvicorn takes for the transport of one answer: it keeps the head back until the body begins, as ASGI has it,
     so that most answers are one packet, and one call of the system."""
 
@@ -144,21 +144,21 @@ class _Answer:
         return getattr(self._transport, name)
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """One connection. Nothing is timed as requests go by: `look` compares what it sees with what it saw before."""
 
     flow: _Flow
 
-    def __init__(self, edge: Edge, *uvicorns: Any) -> None:
+    def __init__(self, limits: ConnectionLimits, *uvicorns: Any) -> None:
         super().__init__(*uvicorns)
-        self._edge = edge
+        self._limits = limits
         self._over = False  # it is one connection too many
         self._refusal: tuple[int, str] | None = None  # what is answered once everything before it has been
         self._count = 0  # bytes of a head, or since a chunk began, that came after its first piece
         self._plain: bytes | None = None  # the head of a request that asks for another protocol, without asking
         self._ahead: Any = None  # where requests wait, the one that is being answered
-        self.since = 0.0  # when the stage below was first seen
-        self._stage = Stage.FRESH
+        self.since = 0.0  # when the state below was first seen
+        self._state = ConnectionState.FRESH
         self._seen: object = None
         self._unsent = 0
 
@@ -166,9 +166,9 @@ class Connection(HttpToolsProtocol):
         super().connection_made(cast(Transport, transport))
         self.flow = _Flow(self.transport)
         self.since = stopwatch()
-        excess = len(self.connections) - self._edge.max_connections
+        excess = len(self.connections) - self._limits.max_connections
         if excess > 0:
-            self._over = not self._edge.make_room(self.connections)
+            self._over = not self._limits.make_room(self.connections)
             if self._over and excess > SPARE:
                 self.refuse(503)
 
@@ -199,7 +199,7 @@ class Connection(HttpToolsProtocol):
             return
         except httptools.HttpParserError as error:
             ours = error.__context__
-            if isinstance(ours, _Refused):
+            if isinstance(ours, _HeadRefused):
                 self.refuse(ours.status, ours.reason)
             elif before is None and data.startswith(b"\x16\x03"):  # a TLS handshake (RFC 8446, section 5.1)
                 self.refuse(400, "The client speaks TLS. Use http:// to call this sandbox, or give it a certificate.")
@@ -215,29 +215,29 @@ class Connection(HttpToolsProtocol):
         """Count on a message that came in part before: a head and trailers have limits, and a chunk has one."""
         self._count += size
         match self._waiting_for():
-            case Stage.HEAD:
-                if len(self.url) > self._edge.max_target:
+            case ConnectionState.HEAD:
+                if len(self.url) > self._limits.max_target:
                     self.refuse(414)
-                elif self._count > self._edge.max_head:
+                elif self._count > self._limits.max_head:
                     self.refuse(431)
-            case Stage.BODY:
-                if self._count > self._edge.max_unbroken:
+            case ConnectionState.BODY:
+                if self._count > self._limits.max_unbroken:
                     self.refuse(413)
             case _:
                 pass
 
     def on_headers_complete(self) -> None:
-        if self._over and len(self.connections) > self._edge.max_connections:
-            raise _Refused(503)
+        if self._over and len(self.connections) > self._limits.max_connections:
+            raise _HeadRefused(503)
         if self.parser.should_upgrade():
             self._plain = self._without_upgrade()
             return
         if len(self.pipeline) >= MOST_WAITING:
-            raise _Refused(429, f"{MOST_WAITING} requests wait on this connection. Read some answers first.")
+            raise _HeadRefused(429, f"{MOST_WAITING} requests wait on this connection. Read some answers first.")
         ahead = self.cycle
         super().on_headers_complete()
         if self.scope["method"] != "HEAD":  # to which a head is the whole answer
-            self.cycle.transport = cast(Transport, _Answer(self.transport))
+            self.cycle.transport = cast(Transport, _AnswerTransport(self.transport))
         self.headers = []  # else trailers would become headers of the request (RFC 9110, section 6.5.1)
         if self.pipeline:
             if len(self.pipeline) == 1:
@@ -255,7 +255,7 @@ class Connection(HttpToolsProtocol):
         """The head of this request without the wish for another protocol, which a server may ignore (RFC 9110, 7.8)."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            raise _Refused(400, "CONNECT asks for a proxy, and this is none.")
+            raise _HeadRefused(400, "CONNECT asks for a proxy, and this is none.")
         lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
@@ -289,7 +289,7 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, status: int, reason: str = "") -> None:
         """Read no more; answer what was asked before, then this, and close."""
-        self._edge.refused[f"{status} {reason}".rstrip()] += 1
+        self._limits.refused[f"{status} {reason}".rstrip()] += 1
         self._refusal = status, reason
         self.flow.hold()
         cycle = self.cycle
@@ -312,7 +312,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         target = self.url if self.scope is not None else b""
-        headers, body = self._edge.refusal(target, status, reason)
+        headers, body = self._limits.refusal(target, status, reason)
         lines = [*self.server_state.default_headers, *headers, (b"content-length", b"%d" % len(body))]
         head = b"".join(b"%s: %s\r\n" % line for line in (*lines, (b"connection", b"close")))
         self.transport.write(STATUS_LINE[status] + head + b"\r\n")
@@ -324,57 +324,63 @@ class Connection(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        return self._waiting_for() is Stage.IDLE and not self.transport.is_closing()
+        return self._waiting_for() is ConnectionState.IDLE and not self.transport.is_closing()
 
     def idle_since(self) -> float:
         """When an idle connection was first seen to be idle; the latest of moments if nobody has looked."""
-        return self.since if self._stage is Stage.IDLE and self._seen is self.scope else math.inf
+        return self.since if self._state is ConnectionState.IDLE and self._seen is self.scope else math.inf
 
-    def _waiting_for(self) -> Stage:
+    def _waiting_for(self) -> ConnectionState:
         if self.scope is None:
-            return Stage.FRESH
+            return ConnectionState.FRESH
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:
-            return Stage.HEAD
+            return ConnectionState.HEAD
         if cycle.more_body:
-            return Stage.BODY
-        return Stage.IDLE if cycle.response_complete else Stage.ANSWER
+            return ConnectionState.BODY
+        return ConnectionState.IDLE if cycle.response_complete else ConnectionState.ANSWER
 
     def look(self, now: float) -> None:
         """Close the connection if it waits for the other side, and for too long; `now` is the stopwatch's.
 
-        As a stage begins for us when it is first seen, a deadline is kept to within two looks, and never too early.
+        As a state begins for us when it is first seen, a deadline is kept to within two looks, and never too early.
         """
         unsent = self.transport.get_write_buffer_size()
         if unsent:
             if not self._unsent or unsent < self._unsent:
                 self.since = now
-            elif now - self.since > self._edge.body_deadline_s:
-                self._edge.refused["an answer that was not read"] += 1
+            elif now - self.since > self._limits.body_deadline_s:
+                self._limits.refused["an answer that was not read"] += 1
                 self.transport.abort()
             self._unsent, self._seen = unsent, None
             return
         self._unsent = 0
-        stage = self._waiting_for()
-        if self._seen is not self.scope or self._stage is not stage:
-            self._seen, self._stage, self.since = self.scope, stage, now
+        state = self._waiting_for()
+        if self._seen is not self.scope or self._state is not state:
+            self._seen, self._state, self.since = self.scope, state, now
         elif self._refusal is not None:  # behind an answer that has no end, perhaps
-            if now - self.since > self._edge.body_deadline_s:
+            if now - self.since > self._limits.body_deadline_s:
                 self.transport.close()
         elif not self.flow.read_paused and not self.transport.is_closing():  # else it is us who do not read
-            self._end_if_late(stage, now - self.since)
+            self._end_if_late(state, now - self.since)
 
-    def _end_if_late(self, stage: Stage, waited_s: float) -> None:
-        match stage:
-            case Stage.FRESH if waited_s > self._edge.header_deadline_s:
+    def _end_if_late(self, state: ConnectionState, waited_s: float) -> None:
+        match state:
+            case ConnectionState.FRESH if waited_s > self._limits.header_deadline_s:
                 self.transport.close()
-            case Stage.HEAD if waited_s > self._edge.header_deadline_s:
+            case ConnectionState.HEAD if waited_s > self._limits.header_deadline_s:
                 self.refuse(408)
-            case Stage.BODY if waited_s > self._edge.body_deadline_s:
+            case ConnectionState.BODY if waited_s > self._limits.body_deadline_s:
                 self.refuse(408)
-            case Stage.IDLE if waited_s > KEEP_ALIVE_S:
+            case ConnectionState.IDLE if waited_s > KEEP_ALIVE_S:
                 self.transport.close()
-            case Stage.FRESH | Stage.HEAD | Stage.BODY | Stage.IDLE | Stage.ANSWER:
+            case (
+                ConnectionState.FRESH
+                | ConnectionState.HEAD
+                | ConnectionState.BODY
+                | ConnectionState.IDLE
+                | ConnectionState.ANSWER
+            ):
                 pass
             case _:
-                assert_never(stage)
+                assert_never(state)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import NotFound
 from sandbox.http.access import Disconnected
 from sandbox.http.fields import Fields, Identifier
@@ -17,17 +17,17 @@ from sandbox.wire.problems import quote
 T = TypeVar("T")
 
 
-def house_of(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
 
 def account_of(request: Request) -> Account:
     """The account that `?account=` names; `default` without it, or the first of the settings."""
-    accounts = house_of(request).accounts
+    accounts = services_of(request).accounts
     name = request.query_params.get("account")
     if name is None:
-        first = house_of(request).settings.accounts[0].name
+        first = services_of(request).settings.accounts[0].name
         return accounts.get("default") or accounts.get(first) or accounts.all()[0]
     account = accounts.get(name)
     if account is None:
@@ -45,9 +45,9 @@ def query_of(request: Request) -> Fields:
     return Fields({name: value for name, value in request.query_params.multi_items() if name != "account"})
 
 
-async def own_delivery(house: House, account: Account, seq: int) -> WebhookDelivery:
+async def own_delivery(services: Services, account: Account, seq: int) -> WebhookDelivery:
     """The webhook delivery of that number, which has to be the account's."""
-    found = await house.database.read(lambda db: outbox.get(db, seq))
+    found = await services.database.read(lambda db: outbox.get(db, seq))
     if found is None or found.account != account.name:
         raise NotFound(f"There is no webhook delivery w{seq} in the account {account.name}.")
     return found

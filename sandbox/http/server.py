@@ -1,6 +1,6 @@
 """HTTP servers that start and stop at once, in the foreground or in a thread: for the sandbox, and for what it serves.
 
-Knows ASGI, WSGI and, but for the edge, alone uvicorn, and nothing of what an application is about.
+Knows ASGI, WSGI and, beside limits.py, alone uvicorn, and nothing of what an application is about.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import uvicorn
 
 from sandbox.clock import Clock, event_loop
 from sandbox.errors import SandboxError
-from sandbox.http.limits import Edge
+from sandbox.http.limits import ConnectionLimits
 from sandbox.system import greenlets
 
 START_S = 30.0  # for a server's start, with the lifespan startup of an application
@@ -33,22 +33,22 @@ POLL_S = 0.002  # between two looks at whether a connection that is being closed
 Asgi = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """uvicorn, except that it hears of its end when that comes: uvicorn's own loops look ten times a second.
 
     `ready` is called when it answers, `end_streams` before it waits for the answers under way, at most `grace_s`. With
-    an `edge`, connections have its deadlines and limits.
+    `limits`, connections have its deadlines and limits.
     """
 
     def __init__(
         self,
         app: Asgi,
         *,
-        ready: Callable[["Server"], None],
+        ready: Callable[["HttpServer"], None],
         end_streams: Callable[[], None] = lambda: None,
         lifespan: bool = True,
         grace_s: int,
-        edge: Edge | None = None,
+        limits: ConnectionLimits | None = None,
         certfile: str | None = None,
         keyfile: str | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="auto" if lifespan else "off",
-                http=edge.protocol if edge else "auto",  # type: ignore[arg-type]  # all that is done is to call it
+                http=limits.protocol if limits else "auto",  # type: ignore[arg-type]  # all that is done is to call it
                 ws="none",
                 proxy_headers=False,
                 server_header=False,
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
         )
         self._ready = ready
         self._end_streams = end_streams
-        self._edge = edge
+        self._limits = limits
         self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -110,8 +110,8 @@ class Server(uvicorn.Server):
     async def main_loop(self) -> None:
         ticks = 0
         while not await self.on_tick(ticks):
-            if self._edge is not None:
-                self._edge.look(self.server_state.connections)
+            if self._limits is not None:
+                self._limits.look(self.server_state.connections)
             ticks += 10  # uvicorn counts tenths of a second, and renews its headers with every tenth
             try:
                 async with asyncio.timeout(TICK_S):
@@ -175,7 +175,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-Started = Callable[[Server], None]
+Started = Callable[[HttpServer], None]
 
 
 @contextmanager
@@ -187,10 +187,10 @@ def in_thread(serve: Callable[[Started], Coroutine[Any, Any, None]], name: str) 
     """
     greenlets.check(loop=True)
     ready = threading.Event()
-    servers: list[Server] = []
+    servers: list[HttpServer] = []
     errors: list[BaseException] = []
 
-    def started(server: Server) -> None:
+    def started(server: HttpServer) -> None:
         servers.append(server)
         if ready.is_set():  # too late
             server.stop()
@@ -268,7 +268,7 @@ def _asgi(app: Asgi, sock: socket.socket) -> Iterator[None]:
     async def serve(started: Started) -> None:
         with sock:
             try:
-                await Server(app, ready=started, grace_s=APP_GRACE_S).serve(sockets=[sock])
+                await HttpServer(app, ready=started, grace_s=APP_GRACE_S).serve(sockets=[sock])
             except SystemExit:  # uvicorn's word for it; what the application raised is in its log
                 _fail_start()
 

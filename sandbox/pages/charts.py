@@ -92,7 +92,7 @@ Style = Literal["bar", "striped", "hollow", "line", "dot", "dashed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Drawing:
     """One kind of thing in the picture: all of its shapes as one path, and its name in the key."""
 
     name: str
@@ -111,7 +111,7 @@ class Chart:
     width: int
     ticks: Sequence[str]  # from the top of the scale to its foot, at equal distances; "" is a line without a number
     times: Sequence[str]  # of the left edge, the middle and the right edge
-    marks: Sequence[Mark]
+    marks: Sequence[Drawing]
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
@@ -123,7 +123,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Series:
     """What a part of a bar stands for, and how it is drawn."""
 
     name: str
@@ -133,7 +133,7 @@ class Kind:
 
 def stacked(
     points: Iterable[tuple[int, int]],
-    kinds: Sequence[Kind],
+    kinds: Sequence[Series],
     *,
     title: str,
     noun: str,
@@ -161,7 +161,7 @@ def stacked(
         ticks=[f"{top:,}", f"{top // 2:,}" if top > 1 else "", "0"],
         times=_times(at),
         marks=[
-            Mark(name=kind.name, style=kind.style, tone=kind.tone, path=_bars_path(counts, number, top))
+            Drawing(name=kind.name, style=kind.style, tone=kind.tone, path=_bars_path(counts, number, top))
             for number, kind in enumerate(kinds)
         ],
         heads=["From", *(kind.name.capitalize() for kind in kinds)],
@@ -214,13 +214,13 @@ def spread(
     decades = decades_of(max(*highs.values(), deadline_ms if near else 0, 0))
     tops = {bar: min(_depth(high, decades), _depth(middles[bar], decades)) for bar, high in highs.items()}
     marks = [
-        Mark(
+        Drawing(
             name="up to the 95th percentile",
             style="line",
             tone="calm",
             path="".join(f"M{_centre(bar)} {_depth(middles[bar], decades):g}V{top:g}" for bar, top in tops.items()),
         ),
-        Mark(
+        Drawing(
             name="median",
             style="dot",
             tone="accent",
@@ -229,7 +229,7 @@ def spread(
     ]
     if near:
         line = f"M0 {_depth(deadline_ms, decades):g}H{at.width}"
-        marks.append(Mark(name=f"deadline, {_took(deadline_ms)}", style="dashed", tone="bad", path=line))
+        marks.append(Drawing(name=f"deadline, {_took(deadline_ms)}", style="dashed", tone="bad", path=line))
     said = ""
     if everything:
         said = f": half within {_took(median(everything))}, 95 % within {_took(percentile(everything, 0.95))}"

@@ -15,14 +15,14 @@ from sandbox.errors import Invalid
 from sandbox.http.access import read_body
 from sandbox.http.fields import (
     MAX_ADVANCE_S,
-    Cursor,
     Fields,
+    PageCursor,
     Payload,
     Whole,
     optional,
     required,
 )
-from sandbox.http.request import house_of
+from sandbox.http.request import services_of
 from sandbox.model import (
     Account,
     Drop,
@@ -30,7 +30,7 @@ from sandbox.model import (
     HandsetState,
     Msisdn,
     Shortcode,
-    Texting,
+    TextRequest,
 )
 from sandbox.scenario import fault_spec
 from sandbox.scenario.steps import ChangeHandset, MakeFault
@@ -61,7 +61,7 @@ def complaining(typed: Mapping[str, str], error: Invalid) -> Form:
 
 async def typed_by(request: Request) -> dict[str, str]:
     """The fields of an urlencoded body. Line ends are what an SMS knows: one line feed."""
-    limit = house_of(request).settings.max_control_body
+    limit = services_of(request).settings.max_control_body
     body, over = await read_body(request.scope, request.receive, limit)
     if over:
         raise HTTPException(413, f"The form is larger than {limit} bytes.", {"Connection": "close"})
@@ -94,7 +94,7 @@ class NewHandset:
     msisdn: Msisdn
     change: ChangeHandset  # what was typed; what was left as it came is no change
     shortcode: Shortcode  # that it talks to
-    texting: Texting | None  # its first text
+    texting: TextRequest | None  # its first text
 
 
 def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> NewHandset:
@@ -112,7 +112,9 @@ def to_add(typed: Mapping[str, str], account: Account, *, max_text: int) -> NewH
     given.done()
     assert msisdn is not None
     assert shortcode is not None
-    texting = Texting(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=True) if text else None
+    texting = (
+        TextRequest(account=account.name, msisdn=msisdn, text=text, shortcode=shortcode, new=True) if text else None
+    )
     change = ChangeHandset(label=label or None, telco=telco)
     return NewHandset(msisdn=msisdn, change=change, shortcode=shortcode, texting=texting)
 
@@ -122,7 +124,7 @@ def to_session(typed: Mapping[str, str]) -> int | None:
     if typed.get("session") != "earlier":
         return None
     given = fields(typed, "earlier")
-    chosen = given.take(required("earlier", Cursor(), ""))
+    chosen = given.take(required("earlier", PageCursor(), ""))
     given.done()
     return chosen
 
@@ -135,7 +137,7 @@ def to_text(
     *,
     session_id: str | None = None,
     max_text: int,
-) -> Texting:
+) -> TextRequest:
     """A text typed in a conversation, or the one on the button that was pressed (`quick`): a reply in the last session
     or in `session_id`, or the start of a new one. Raises Invalid."""
     given = fields({**typed, "text": typed.get("quick") or typed.get("text", "")}, "text", "session")
@@ -146,7 +148,7 @@ def to_text(
     _own(given, account, shortcode)
     given.done()
     assert text is not None
-    return Texting(
+    return TextRequest(
         account=account.name,
         msisdn=msisdn,
         text=text,

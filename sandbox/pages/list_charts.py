@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 from sandbox.model import OutcomeKind
 from sandbox.pages import charts
-from sandbox.pages.charts import Chart, Kind
+from sandbox.pages.charts import Chart, Series
 from sandbox.store import newest
-from sandbox.store.newest import Call, Made
+from sandbox.store.newest import AttemptPoint, CallPoint
 
-_CALLS = (Kind(name="accepted", tone="good"), Kind(name="refused", tone="bad", style="striped"))
+_CALLS = (Series(name="accepted", tone="good"), Series(name="refused", tone="bad", style="striped"))
 _ATTEMPTS = (
-    Kind(name="delivered", tone="good"),
-    Kind(name="to be retried", tone="warn", style="striped"),
-    Kind(name="failed", tone="bad", style="hollow"),
+    Series(name="delivered", tone="good"),
+    Series(name="to be retried", tone="warn", style="striped"),
+    Series(name="failed", tone="bad", style="hollow"),
 )
 _TIMED = (OutcomeKind.ANSWERED, OutcomeKind.TIMED_OUT)  # how long the others took says nothing about the application
 
@@ -25,7 +25,7 @@ def _note(points: Sequence[object]) -> str:
     return f"the newest {newest.POINTS:,}" if len(points) == newest.POINTS else ""
 
 
-def of_calls(found: Sequence[Call], now_ms: int) -> Chart | None:
+def of_calls(found: Sequence[CallPoint], now_ms: int) -> Chart | None:
     """Calls to the gateway over time; None if there are too few for a picture."""
     at = charts.stretch_of((each.at_ms for each in found), now_ms, whole=len(found) < newest.POINTS)
     if at is None:
@@ -34,7 +34,7 @@ def of_calls(found: Sequence[Call], now_ms: int) -> Chart | None:
     return charts.stacked(points, _CALLS, title="Calls", noun="call", note=_note(found), at=at, now_ms=now_ms)
 
 
-def of_attempts(found: Sequence[Made], now_ms: int) -> Chart | None:
+def of_attempts(found: Sequence[AttemptPoint], now_ms: int) -> Chart | None:
     """Attempts over time, by what came of them."""
     at = charts.stretch_of((each.started_ms for each in found), now_ms, whole=len(found) < newest.POINTS)
     if at is None:
@@ -43,7 +43,7 @@ def of_attempts(found: Sequence[Made], now_ms: int) -> Chart | None:
     return charts.stacked(points, _ATTEMPTS, title="Attempts", noun="attempt", note=_note(found), at=at, now_ms=now_ms)
 
 
-def of_answer_times(found: Sequence[Made], now_ms: int, deadline_ms: int) -> Chart | None:
+def of_answer_times(found: Sequence[AttemptPoint], now_ms: int, deadline_ms: int) -> Chart | None:
     """How long the application took to answer, time-outs included."""
     timed = [each for each in found if each.outcome in _TIMED]
     at = charts.stretch_of((each.started_ms for each in timed), now_ms, whole=len(found) < newest.POINTS)
@@ -60,7 +60,7 @@ def of_answer_times(found: Sequence[Made], now_ms: int, deadline_ms: int) -> Cha
     )
 
 
-def _fate(made: Made) -> int:
+def _fate(made: AttemptPoint) -> int:
     """Which of _ATTEMPTS it belongs to."""
     if made.outcome == OutcomeKind.ANSWERED and made.status_code is not None and 200 <= made.status_code < 300:
         return 0

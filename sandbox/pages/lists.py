@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.core.gateway import PATH
-from sandbox.http.request import account_of, house_of, query_of
+from sandbox.http.request import account_of, query_of, services_of
 from sandbox.model import Account, DeliveryState, Message, WebhookDelivery
 from sandbox.pages import formatting, views
 from sandbox.pages import list_charts as charts
@@ -20,7 +20,7 @@ from sandbox.pages.formatting import Status
 from sandbox.pages.render import look, page
 from sandbox.store import messages, newest, outbox
 from sandbox.store.database import Queries
-from sandbox.store.newest import Call, Found, Made
+from sandbox.store.newest import AttemptPoint, CallPoint, SearchPage
 from sandbox.wire.requests import EXAMPLE
 
 ROWS = 50
@@ -29,17 +29,17 @@ LONGEST = 200  # characters of a search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
+class CallList:
     """A page of calls, with the points of a chart if nothing was chosen. `until_ms` is how far back a search has
     looked, if it has not seen everything."""
 
-    rows: Sequence[views.Call]
+    rows: Sequence[views.CallView]
     older: int | None
     until_ms: int | None
-    points: Sequence[Call]
+    points: Sequence[CallPoint]
 
 
-def calls(db: Queries, account: Account, *, search: str, verdict: str, before: int | None) -> Calls:
+def calls(db: Queries, account: Account, *, search: str, verdict: str, before: int | None) -> CallList:
     if search or verdict == "unowned":
         found = newest.calls(db, account=account.name, search=search, verdict=verdict, before=before, limit=ROWS)
         rows = [each for seq in found.seqs if (each := messages.get_request(db, seq)) is not None]
@@ -47,8 +47,8 @@ def calls(db: Queries, account: Account, *, search: str, verdict: str, before: i
         rows = list(
             messages.requests_page(db, account=account.name, verdict=verdict or None, before=before, limit=ROWS)
         )
-        found = Found([each.seq for each in rows], rows[-1].seq if len(rows) == ROWS else None)
-    return Calls(
+        found = SearchPage([each.seq for each in rows], rows[-1].seq if len(rows) == ROWS else None)
+    return CallList(
         rows=[views.call(db, each) for each in rows],
         older=found.older,
         until_ms=found.until_ms,
@@ -57,7 +57,7 @@ def calls(db: Queries, account: Account, *, search: str, verdict: str, before: i
 
 
 async def requests(request: Request) -> Response:
-    house, account, given = house_of(request), account_of(request), query_of(request)
+    services, account, given = services_of(request), account_of(request), query_of(request)
     verdict = given.choice("verdict", tuple(each for each in VERDICTS if each)) or ""
     search, before = (given.text("q", longest=LONGEST) or "").strip(), given.cursor("before")
     given.done()
@@ -74,7 +74,7 @@ async def requests(request: Request) -> Response:
         verdict=verdict,
         verdicts=VERDICTS,
         search=search,
-        chart=charts.of_calls(found.points, house.clock.now_ms()),
+        chart=charts.of_calls(found.points, services.clock.now_ms()),
         base_url=base,
         gateway_path=PATH,
         example=formatting.curl(base + PATH, EXAMPLE),
@@ -82,7 +82,7 @@ async def requests(request: Request) -> Response:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
+class DeliveryRow:
     """A webhook delivery with its state in words, and the message that it carries."""
 
     delivery: WebhookDelivery
@@ -91,24 +91,24 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllOwed:
+class DeliveryList:
     """A page of webhook deliveries; `counts` as in newest.states."""
 
-    rows: Sequence[Owed]
+    rows: Sequence[DeliveryRow]
     older: int | None
     until_ms: int | None
     counts: Mapping[str, int]
-    points: Sequence[Made]
+    points: Sequence[AttemptPoint]
 
 
-def webhooks(db: Queries, account: Account, *, search: str, state: str, before: int | None) -> AllOwed:
+def webhooks(db: Queries, account: Account, *, search: str, state: str, before: int | None) -> DeliveryList:
     if search or state:
         found = newest.deliveries(db, account=account.name, search=search, state=state, before=before, limit=ROWS)
         rows = [each for seq in found.seqs if (each := outbox.get(db, seq)) is not None]
     else:
         rows = list(outbox.page(db, account=account.name, before=before, limit=ROWS))
-        found = Found([each.seq for each in rows], rows[-1].seq if len(rows) == ROWS else None)
-    return AllOwed(
+        found = SearchPage([each.seq for each in rows], rows[-1].seq if len(rows) == ROWS else None)
+    return DeliveryList(
         rows=[_owed(db, each, account) for each in rows],
         older=found.older,
         until_ms=found.until_ms,
@@ -117,9 +117,9 @@ def webhooks(db: Queries, account: Account, *, search: str, state: str, before: 
     )
 
 
-def _owed(db: Queries, delivery: WebhookDelivery, account: Account) -> Owed:
+def _owed(db: Queries, delivery: WebhookDelivery, account: Account) -> DeliveryRow:
     made = outbox.attempts(db, delivery.seq)
-    return Owed(
+    return DeliveryRow(
         delivery=delivery,
         status=formatting.delivery_status(delivery, made[-1] if made else None, len(account.retry_s)),
         message=messages.get(db, delivery.message_seq),
@@ -127,13 +127,13 @@ def _owed(db: Queries, delivery: WebhookDelivery, account: Account) -> Owed:
 
 
 async def webhooks_page(request: Request) -> Response:
-    house, account, given = house_of(request), account_of(request), query_of(request)
+    services, account, given = services_of(request), account_of(request), query_of(request)
     state = given.choice("state", tuple(DeliveryState)) or ""
     search, before = (given.text("q", longest=LONGEST) or "").strip(), given.cursor("before")
     given.done()
     read = partial(webhooks, account=account, search=search, state=state, before=before)
     frame, found = await look(request, read)
-    now_ms, deadline_ms = house.clock.now_ms(), round(house.settings.webhook_deadline_s * 1000)
+    now_ms, deadline_ms = services.clock.now_ms(), round(services.settings.webhook_deadline_s * 1000)
     return page(
         request,
         "webhooks.html",

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.errors import Busy, Conflict, Invalid, NotFound
-from sandbox.http.request import account_of, house_of, query_of
+from sandbox.http.request import account_of, query_of, services_of
 from sandbox.model import Account, DeliveryState, Handset, Message, Msisdn, RunState, Shortcode, Timer, TimerKind
 from sandbox.pages import forms, scenario_views, views
 from sandbox.pages.forms import Form, complaining, typed_by
@@ -34,8 +34,8 @@ USUAL_SHORTCODE = Shortcode("48974")  # for an account that may use any: the one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
-    """What the store knows of a handset on the stage."""
+class PresenterRows:
+    """What the store knows of the handset on the presenter page."""
 
     handset: Handset
     messages: Sequence[Message]  # the newest, oldest first
@@ -56,7 +56,7 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class PresenterView:
     """What the page shows besides the rows."""
 
     chips: Sequence[Chip]
@@ -66,13 +66,13 @@ class Scene:
     next_ms: int | None  # when anything is due that is worth a jump
 
 
-def gather(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn) -> Rows:
+def gather(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn) -> PresenterRows:
     """Runs inside `database.read`."""
     run = stored.latest_of(db, account.name, msisdn)
     found = messages.page(db, account=account.name, msisdn=msisdn, shortcode=shortcode, limit=BUBBLES)[::-1]
     waiting = (DeliveryState.PENDING, DeliveryState.RETRYING)
     owed = [outbox.get(db, each.delivery_seq) for each in found if each.delivery_seq and each.state in waiting]
-    return Rows(
+    return PresenterRows(
         handset=messages.handset_of(db, account.name, msisdn),
         messages=found,
         run=run,
@@ -88,14 +88,14 @@ def _is_of(timer: Timer, msisdn: Msisdn, run: Run | None) -> bool:
     return run is not None and timer.subject == run.seq
 
 
-def scene(rows: Rows, now_ms: int) -> Scene:
+def scene(rows: PresenterRows, now_ms: int) -> PresenterView:
     """Reads scenarios, which takes longer than a database or the event loop can wait."""
     found = None if rows.run is None else reading.read(rows.run.source)
     scenario = found if isinstance(found, Scenario) else None
     texts_ms = next((each.due_ms for each in rows.planned if each.kind is TimerKind.ORIGINATE), None)
     due = [*(each.due_ms for each in rows.planned if _is_worth_a_jump(each, scenario)), *rows.retries_ms]
     next_ms = min((each for each in due if each > now_ms), default=None)
-    return Scene(
+    return PresenterView(
         chips=sorted(_chips(rows.sources), key=lambda each: (not each.own, each.name)),
         description="" if scenario is None else scenario.description,
         doing=_doing(rows, texts_ms, next_ms),
@@ -112,7 +112,7 @@ def _is_worth_a_jump(timer: Timer, scenario: Scenario | None) -> bool:
     return step >= len(scenario.steps) or not isinstance(scenario.steps[step], Expect)
 
 
-def _doing(rows: Rows, texts_ms: int | None, next_ms: int | None) -> str:
+def _doing(rows: PresenterRows, texts_ms: int | None, next_ms: int | None) -> str:
     if texts_ms is not None:
         return "The handset is about to text."
     if next_ms is not None and next_ms in rows.retries_ms:
@@ -147,18 +147,18 @@ async def enter(request: Request) -> Response:
 
 
 async def _to_a_fresh_handset(request: Request, account: Account, shortcode: Shortcode | None) -> Response:
-    msisdn = await house_of(request).database.read(partial(stored.unseen_number, account=account.name))
+    msisdn = await services_of(request).database.read(partial(stored.unseen_number, account=account.name))
     usual = account.shortcodes[0] if account.shortcodes else USUAL_SHORTCODE
     return see_other(request, _at(shortcode or usual, msisdn))
 
 
 async def present(request: Request, *, form: Form | None = None, status: int = 200) -> Response:
-    house, account = house_of(request), account_of(request)
+    services, account = services_of(request), account_of(request)
     shortcode, msisdn = conversation_of(request)
     query_of(request).done()
     unread = partial(views.is_unread, account=account, shortcode=shortcode, msisdn=msisdn)
-    if is_looked_at(request) and await house.database.read(unread):
-        await house.control.mark_read(account.name, msisdn, shortcode)
+    if is_looked_at(request) and await services.database.read(unread):
+        await services.control.mark_read(account.name, msisdn, shortcode)
     frame, rows = await look(request, partial(gather, account=account, shortcode=shortcode, msisdn=msisdn))
     return page(
         request,
@@ -168,7 +168,7 @@ async def present(request: Request, *, form: Form | None = None, status: int = 2
         at=_at(shortcode, msisdn),
         status=status,
         rows=rows,
-        scene=await asyncio.to_thread(scene, rows, house.clock.now_ms()),
+        scene=await asyncio.to_thread(scene, rows, services.clock.now_ms()),
         shortcode=shortcode,
         form=form or Form(),
         base_url=str(request.base_url).rstrip("/"),
@@ -176,11 +176,11 @@ async def present(request: Request, *, form: Form | None = None, status: int = 2
 
 
 async def reply(request: Request) -> Response:
-    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    services, account, typed = services_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
     try:
-        texting = forms.to_text(typed, account, shortcode, msisdn, max_text=house.settings.max_text)
-        await house.control.text(texting, wait_s=None)
+        texting = forms.to_text(typed, account, shortcode, msisdn, max_text=services.settings.max_text)
+        await services.control.text(texting, wait_s=None)
     except Invalid as error:
         return await present(request, form=complaining(typed, error), status=400)
     except Conflict as error:
@@ -192,10 +192,10 @@ async def reply(request: Request) -> Response:
 
 async def play(request: Request) -> Response:
     """Start a scenario on this handset, or on the one that it names; a script that plays there is stopped first."""
-    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    services, account, typed = services_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
     name = typed.get("scenario", "")
-    known = await house.database.read(partial(scenario_views.known, account=account.name))
+    known = await services.database.read(partial(scenario_views.known, account=account.name))
     found = await asyncio.to_thread(reading.read, known[name][0]) if name in known else None
     if not isinstance(found, Scenario):
         raise NotFound(f"There is no scenario {quote(name)} that could be played.")
@@ -203,18 +203,18 @@ async def play(request: Request) -> Response:
     shortcode = next((each.to for each in found.steps if isinstance(each, Send) and each.to), shortcode)
     await _stop(request, account, msisdn)
     try:
-        await house.stage.start(account.name, name=name, msisdn=msisdn)
+        await services.runner.start(account.name, name=name, msisdn=msisdn)
     except (Conflict, Invalid) as error:  # somebody else was quicker
         return await present(request, form=Form(typed, {"scenario": str(error)}), status=409)
     return see_other(request, _at(shortcode, msisdn))
 
 
 async def _stop(request: Request, account: Account, msisdn: Msisdn) -> None:
-    house = house_of(request)
-    run: Run | None = await house.database.read(partial(stored.latest_of, account=account.name, msisdn=msisdn))
+    services = services_of(request)
+    run: Run | None = await services.database.read(partial(stored.latest_of, account=account.name, msisdn=msisdn))
     if run is not None and run.listening:
         try:
-            await house.stage.stop(account.name, run.seq)
+            await services.runner.stop(account.name, run.seq)
         except Conflict:  # it has ended meanwhile, which is as good
             return
 
@@ -222,21 +222,21 @@ async def _stop(request: Request, account: Account, msisdn: Msisdn) -> None:
 async def pace(request: Request) -> Response:
     """Pause, go on, do at once what is next, or leave a clock behind that runs with the system's. It is that of all
     accounts, as the page says."""
-    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    services, account, typed = services_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
     match forms.known(typed.get("wanted", ""), ("pause", "go", "next", "leave"), "wanted"):
         case "pause":
-            await house.control.freeze()
+            await services.control.freeze()
         case "go":
-            await house.control.resume()
+            await services.control.resume()
         case "leave":
-            await house.control.to_system()
+            await services.control.to_system()
             return see_other(request, f"/c/{shortcode}/{msisdn}")
         case _:
-            rows = await house.database.read(partial(gather, account=account, shortcode=shortcode, msisdn=msisdn))
-            next_ms = (await asyncio.to_thread(scene, rows, house.clock.now_ms())).next_ms
+            rows = await services.database.read(partial(gather, account=account, shortcode=shortcode, msisdn=msisdn))
+            next_ms = (await asyncio.to_thread(scene, rows, services.clock.now_ms())).next_ms
             if next_ms is not None:
-                await house.control.advance(max(0, next_ms - house.clock.now_ms()))
+                await services.control.advance(max(0, next_ms - services.clock.now_ms()))
     return see_other(request, _at(shortcode, msisdn))
 
 

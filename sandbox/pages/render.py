@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sandbox.errors import NotFound
-from sandbox.http.request import account_of, house_of
-from sandbox.model import Account, News
+from sandbox.http.request import account_of, services_of
+from sandbox.model import Account, EventType
 from sandbox.pages import formatting, scenario_formatting
 from sandbox.settings import mask, mask_url
 from sandbox.store import journal, messages
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Queries
 from sandbox.system import package_files
 
@@ -72,7 +72,7 @@ class Frame:
 async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T]:
     """What a page shows, with the frame around it, from one state of the store."""
     account = account_of(request)
-    return await house_of(request).database.read(lambda db: (_frame(db, account), view(db)))
+    return await services_of(request).database.read(lambda db: (_frame(db, account), view(db)))
 
 
 def is_looked_at(request: Request) -> bool:
@@ -87,7 +87,7 @@ def _frame(db: Queries, account: Account) -> Frame:
     return Frame(unread=messages.unread(db, account.name), seq=journal.last_seq(db))
 
 
-def first_account(accounts: Directory) -> Account:
+def first_account(accounts: AccountCache) -> Account:
     """The account that a page is about when none is named."""
     return accounts.get("default") or accounts.all()[0]
 
@@ -95,7 +95,7 @@ def first_account(accounts: Directory) -> Account:
 def links(request: Request) -> Callable[..., str]:
     """`url(path, **query)`: a link to a page of ours, below the root path, and with the account unless it is the
     usual one."""
-    accounts = house_of(request).accounts
+    accounts = services_of(request).accounts
     name = request.query_params.get("account")
     if name is not None and (name == first_account(accounts).name or accounts.get(name) is None):
         name = None
@@ -133,11 +133,11 @@ def page(
 
     An account that does not exist has no page but the one that says so.
     """
-    house = house_of(request)
+    services = services_of(request)
     try:
         account = account_of(request)
     except NotFound:
-        account = first_account(house.accounts)
+        account = first_account(services.accounts)
     query = {key: value for key, value in request.query_params.items() if key != "account"}
     where = at if at is not None else request.url.path.removeprefix(request.scope.get("root_path", ""))
     html = (
@@ -149,13 +149,13 @@ def page(
             frame=frame,
             here=url_for(request, where, **({} if at is not None else query)),
             account=account,
-            accounts=house.accounts.all(),
-            usual_account=first_account(house.accounts).name,
-            now_ms=house.clock.now_ms(),
-            frozen=house.clock.frozen,
-            apart=formatting.apart(house.clock.ahead_ms, frozen=house.clock.frozen),
-            is_virtual=house.settings.clock == "virtual",
-            kinds=" ".join(News),
+            accounts=services.accounts.all(),
+            usual_account=first_account(services.accounts).name,
+            now_ms=services.clock.now_ms(),
+            frozen=services.clock.frozen,
+            apart=formatting.apart(services.clock.ahead_ms, frozen=services.clock.frozen),
+            is_virtual=services.settings.clock == "virtual",
+            kinds=" ".join(EventType),
             url=links(request),
             **context,
         )

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from sandbox.core.gateway import PATH
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
 from sandbox.http.access import COOKIE, login_cookie, same_secret
-from sandbox.http.request import account_of, house_of, own_delivery, query_of, seq_of
+from sandbox.http.request import account_of, own_delivery, query_of, seq_of, services_of
 from sandbox.pages import formatting, forms, lists, present, scenarios, settings, views
 from sandbox.pages.forms import Form, complaining, typed_by
 from sandbox.pages.render import is_looked_at, look, page, see_other, static, url_for
@@ -58,18 +58,18 @@ async def home(request: Request, *, form: Form | None = None, status: int = 400)
         base_url=base,
         gateway_path=PATH,
         example=formatting.curl(base + PATH, EXAMPLE),
-        token_from=settings.origin_of(house_of(request), TOKEN, account),
+        token_from=settings.origin_of(services_of(request), TOKEN, account),
         shortcode=account.shortcodes[0] if account.shortcodes else "48974",
     )
 
 
 async def add_handset(request: Request) -> Response:
-    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    services, account, typed = services_of(request), account_of(request), await typed_by(request)
     try:
-        new = forms.to_add(typed, account, max_text=house.settings.max_text)
-        await house.network.change_handset(account.name, new.msisdn, new.change)
+        new = forms.to_add(typed, account, max_text=services.settings.max_text)
+        await services.network.change_handset(account.name, new.msisdn, new.change)
         if new.texting is not None:
-            await house.control.text(new.texting, wait_s=None)
+            await services.control.text(new.texting, wait_s=None)
     except Invalid as error:
         return await home(request, form=complaining(typed, error))
     except (Conflict, Busy) as error:  # it is there already, and off; or too much is waiting
@@ -82,21 +82,21 @@ def findings_for(request: Request) -> Callable[[Queries], "Sequence[Finding] | N
     return partial(
         views.findings,
         account=account_of(request),
-        deadline_ms=round(house_of(request).settings.webhook_deadline_s * 1000),
+        deadline_ms=round(services_of(request).settings.webhook_deadline_s * 1000),
         again="x-refresh" in request.headers,
     )
 
 
 async def thread(request: Request, *, form: Form | None = None, status: int = 200) -> Response:
-    house, account = house_of(request), account_of(request)
+    services, account = services_of(request), account_of(request)
     shortcode, msisdn = conversation_of(request)
     given = query_of(request)
     before, at = given.cursor("before"), given.cursor("at")
     search, older = given.text("q") or "", given.cursor("older")
     given.done()
     unread = partial(views.is_unread, account=account, shortcode=shortcode, msisdn=msisdn)
-    if is_looked_at(request) and before is None and at is None and await house.database.read(unread):
-        await house.control.mark_read(account.name, msisdn, shortcode)
+    if is_looked_at(request) and before is None and at is None and await services.database.read(unread):
+        await services.control.mark_read(account.name, msisdn, shortcode)
     suspicious = findings_for(request)
     frame, (side, found, findings) = await look(
         request,
@@ -122,14 +122,14 @@ async def thread(request: Request, *, form: Form | None = None, status: int = 20
         findings=findings,
         form=form or Form(),
         telcos=TELCOS,
-        max_text=house.settings.max_text,
+        max_text=services.settings.max_text,
         curl_of_request=lambda it: formatting.curl(base + formatting.shell_word(it.path), it.body),
         retries=len(account.retry_s),
     )
 
 
 async def reply(request: Request) -> Response:
-    house, account = house_of(request), account_of(request)
+    services, account = services_of(request), account_of(request)
     shortcode, msisdn = conversation_of(request)
     typed = await typed_by(request)
     try:
@@ -137,11 +137,11 @@ async def reply(request: Request) -> Response:
         session_id = None
         if chosen is not None:
             in_session_of = partial(views.session_of, account=account, shortcode=shortcode, msisdn=msisdn, seq=chosen)
-            session_id = await house.database.read(in_session_of)
+            session_id = await services.database.read(in_session_of)
         texting = forms.to_text(
-            typed, account, shortcode, msisdn, session_id=session_id, max_text=house.settings.max_text
+            typed, account, shortcode, msisdn, session_id=session_id, max_text=services.settings.max_text
         )
-        await house.control.text(texting, wait_s=None)
+        await services.control.text(texting, wait_s=None)
     except Invalid as error:
         return await thread(request, form=complaining(typed, error), status=400)
     except (Conflict, Busy) as error:
@@ -151,11 +151,11 @@ async def reply(request: Request) -> Response:
 
 async def change_handset(request: Request) -> Response:
     """From the head of a conversation, to which it leads back."""
-    house, account, typed = house_of(request), account_of(request), await typed_by(request)
+    services, account, typed = services_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
     try:
         change, before, at = forms.to_change(typed)
-        await house.network.change_handset(account.name, msisdn, change)
+        await services.network.change_handset(account.name, msisdn, change)
     except Invalid as error:
         return await thread(request, form=complaining(typed, error), status=400)
     return see_other(request, f"/c/{shortcode}/{msisdn}", before=before, at=at and f"m{at}")
@@ -211,7 +211,7 @@ async def one_webhook(request: Request) -> Response:
 async def one_message(request: Request) -> Response:
     """The permanent link of a message, for where its conversation is not known."""
     account, seq = account_of(request), seq_of(request, "m")
-    found = await house_of(request).database.read(partial(messages.get, seq=seq))
+    found = await services_of(request).database.read(partial(messages.get, seq=seq))
     if found is None or found.account != account.name:
         raise NotFound(f"There is no message m{seq} in the account {account.name}.")
     return see_other(request, f"/c/{found.shortcode}/{found.msisdn}#{found.id}", at=found.id)
@@ -219,9 +219,9 @@ async def one_message(request: Request) -> Response:
 
 async def act_on_webhook(request: Request, *, verb: str) -> Response:
     """`attempt`, `redeliver` and `cancel`; back to where the button stood: a conversation, the list, or the page."""
-    house, typed = house_of(request), await typed_by(request)
+    services, typed = services_of(request), await typed_by(request)
     edited, before, at = forms.to_redeliver(typed)
-    control, seq = house.control, (await own_delivery(house, account_of(request), seq_of(request, "w"))).seq
+    control, seq = services.control, (await own_delivery(services, account_of(request), seq_of(request, "w"))).seq
     match verb:
         case "attempt":
             done = await control.attempt(seq, wait_s=None)
@@ -242,7 +242,7 @@ async def act_on_webhook(request: Request, *, verb: str) -> Response:
 
 
 async def login(request: Request) -> Response:
-    token = house_of(request).control_token
+    token = services_of(request).control_token
     if token is None or same_secret(request.cookies.get(COOKIE, ""), login_cookie(token)):
         return RedirectResponse(url_for(request, "/"), 303)
     typed = await typed_by(request) if request.method == "POST" else {}

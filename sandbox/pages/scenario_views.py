@@ -70,7 +70,7 @@ def listed(sources: Mapping[str, tuple[str, bool]], running: Sequence[Run]) -> S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class RunRows:
     """What the store knows about a scenario: its source (None if there is no such scenario any more), and its runs."""
 
     source: str | None
@@ -80,12 +80,12 @@ class Rows:
     messages: Mapping[int, Message]  # that runs did not know what to do with, as far as they are shown
 
 
-def gather(db: Queries, account: str, name: str, before: int | None) -> Rows:
+def gather(db: Queries, account: str, name: str, before: int | None) -> RunRows:
     source, own = known(db, account).get(name, (None, False))
     runs = scenarios.page(db, account=account, scenario=name, before=before, limit=RUNS)
     due = outbox.timers(db, limit=_TIMERS) if any(run.listening for run in runs) else ()
     numbers = {each.message_seq for run in runs for each in run.misses[:MISSES]}
-    return Rows(
+    return RunRows(
         source=source,
         own=own,
         runs=runs,
@@ -119,7 +119,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Miss:
+class MissView:
     missed: Missed
     message: Message | None  # None: it is no longer kept
 
@@ -136,7 +136,7 @@ class Played:
     cursors: Sequence[Playing]  # of a persona
     more_cursors: int
     planned: Sequence[Planned]
-    misses: Sequence[Miss]
+    misses: Sequence[MissView]
     more_misses: int
 
     @property
@@ -166,7 +166,7 @@ class Shown:
         return None if self.scenario is None else self.scenario.handset.msisdn
 
 
-def shown(name: str, rows: Rows) -> Shown:
+def shown(name: str, rows: RunRows) -> Shown:
     found = () if rows.source is None else reading.read(rows.source)
     lines = () if rows.source is None else rows.source.removesuffix("\n").split("\n")
     return Shown(
@@ -183,7 +183,7 @@ def shown(name: str, rows: Rows) -> Shown:
     )
 
 
-def _played(run: Run, rows: Rows) -> Played:
+def _played(run: Run, rows: RunRows) -> Played:
     found = reading.read(run.source)
     steps = found.steps if isinstance(found, Scenario) else ()
     here = run.cursors[0].cursor.step if run.is_script and run.cursors else 0
@@ -202,7 +202,7 @@ def _played(run: Run, rows: Rows) -> Played:
         cursors=() if run.is_script else run.cursors[:CURSORS],
         more_cursors=0 if run.is_script else max(0, len(run.cursors) - CURSORS),
         planned=[_planned(each) for each in timers],
-        misses=[Miss(missed=each, message=rows.messages.get(each.message_seq)) for each in run.misses[:MISSES]],
+        misses=[MissView(missed=each, message=rows.messages.get(each.message_seq)) for each in run.misses[:MISSES]],
         more_misses=max(0, len(run.misses) - MISSES),
     )
 

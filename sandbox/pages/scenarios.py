@@ -1,6 +1,7 @@
 """The pages of scenarios: the list, one scenario with its runs, and the editor for those of one's own.
 
-Handlers as in routes.py. What a source may say is script.py's affair, and playing it the stage's.
+Handlers as in routes.py. See scenario/script.py for what a source may say, and core/scenario_runner.py for how it is
+played.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from starlette.routing import Route
 
 from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.http.fields import Phone, optional
-from sandbox.http.request import account_of, house_of, query_of, seq_of
+from sandbox.http.request import account_of, query_of, seq_of, services_of
 from sandbox.pages import forms
 from sandbox.pages import scenario_views as views
 from sandbox.pages.forms import Form, complaining, typed_by
@@ -63,7 +64,7 @@ async def one_scenario(request: Request, *, form: Form | None = None, status: in
 async def start(request: Request) -> Response:
     account, name, typed = account_of(request).name, request.path_params["name"], await typed_by(request)
     try:
-        run = await house_of(request).stage.start(account, name=name, msisdn=forms.to_play(typed))
+        run = await services_of(request).runner.start(account, name=name, msisdn=forms.to_play(typed))
     except Invalid as error:
         return await one_scenario(request, form=complaining(typed, _about(error, "msisdn")), status=400)
     except Conflict as error:
@@ -78,7 +79,7 @@ def _about(error: Invalid, field: str) -> Invalid:
 
 async def stop(request: Request) -> Response:
     await typed_by(request)
-    run = await house_of(request).stage.stop(account_of(request).name, seq_of(request, "s"))
+    run = await services_of(request).runner.stop(account_of(request).name, seq_of(request, "s"))
     return see_other(request, f"/scenarios/{run.scenario}#{run.id}")
 
 
@@ -93,7 +94,7 @@ async def one_run(request: Request) -> Response:
         newest = stored.page(db, account=account, scenario=run.scenario, limit=views.RUNS)
         return run, any(each.seq == seq for each in newest)
 
-    run, is_new = await house_of(request).database.read(read)
+    run, is_new = await services_of(request).database.read(read)
     if run is None:
         raise NotFound(f"There is no run s{seq} in the account {account}.")
     return see_other(request, f"/scenarios/{run.scenario}#{run.id}", before=None if is_new else seq + 1)
@@ -108,7 +109,7 @@ async def edit(request: Request) -> Response:
     name, copied = given.text("name"), given.text("copy")
     shortcode, msisdn = given.shortcode("shortcode"), given.take(optional("msisdn", Phone(), ""))
     given.done()
-    database = house_of(request).database
+    database = services_of(request).database
     known = await database.read(lambda db: views.known(db, account.name))
     for each in filter(None, (name, copied)):
         if each not in known:
@@ -146,22 +147,22 @@ def _editor(
 
 
 async def save(request: Request) -> Response:
-    house, account, typed = house_of(request), account_of(request).name, await typed_by(request)
+    services, account, typed = services_of(request), account_of(request).name, await typed_by(request)
     source, was = typed.get("source", ""), typed.get("was", "")
     found = await asyncio.to_thread(reading.read, source)
     if not isinstance(found, Scenario):
         return _editor(request, source, was=was, complaints=views.marked(source, found))
     name = found.name
-    if name != was and await house.database.read(lambda db: stored.get_own(db, account, name)) is not None:
+    if name != was and await services.database.read(lambda db: stored.get_own(db, account, name)) is not None:
         taken = f"You have a scenario called {name} already. Write another name after `scenario:`, or edit that one."
         return _editor(request, source, was=was, wrong=taken)
-    await house.stage.put(account, name, source)
+    await services.runner.put(account, name, source)
     return see_other(request, f"/scenarios/{name}")
 
 
 async def delete(request: Request) -> Response:
     await typed_by(request)
-    await house_of(request).stage.remove(account_of(request).name, request.path_params["name"])
+    await services_of(request).runner.remove(account_of(request).name, request.path_params["name"])
     return see_other(request, "/scenarios")
 
 

@@ -11,10 +11,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from sandbox.core.scheduler import Scheduler
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import Conflict, Invalid
-from sandbox.http.fields import Text, optional
-from sandbox.http.request import account_of, house_of, query_of, seq_of, while_connected
+from sandbox.http.fields import TextKind, optional
+from sandbox.http.request import account_of, query_of, seq_of, services_of, while_connected
 from sandbox.model import Account, Fault, Timer
 from sandbox.pages import forms
 from sandbox.pages.forms import Form, complaining, typed_by
@@ -34,10 +34,10 @@ def _shown(db: Queries, scheduler: Scheduler, account: Account) -> tuple[Sequenc
 
 async def settings(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
     """`status` goes with a form that was not accepted."""
-    house, account = house_of(request), account_of(request)
-    frame, (due, faults) = await look(request, partial(_shown, scheduler=house.scheduler, account=account))
+    services, account = services_of(request), account_of(request)
+    frame, (due, faults) = await look(request, partial(_shown, scheduler=services.scheduler, account=account))
     url = account.client_url or ""
-    now_ms = house.clock.now_ms()
+    now_ms = services.clock.now_ms()
     return page(
         request,
         "settings.html",
@@ -52,26 +52,26 @@ async def settings(request: Request, *, form: Form | None = None, status: int = 
         faults=faults,
         client_url=url if mask_url(url) == url else "",  # one that holds a password is replaced, never shown
         has_secrets=mask_url(url) != url,
-        rows=[_row(house, key, house.settings) for key in KEYS if key.scope == "server"],
-        account_rows=[_row(house, key, account) for key in KEYS if key.scope == "account"],
+        rows=[_row(services, key, services.settings) for key in KEYS if key.scope == "server"],
+        account_rows=[_row(services, key, account) for key in KEYS if key.scope == "account"],
     )
 
 
-def _row(house: House, key: Key, holder: Settings | Account) -> tuple[Key, str, str]:
+def _row(services: Services, key: Key, holder: Settings | Account) -> tuple[Key, str, str]:
     """A setting, its value as anybody may see it, and where that was set."""
-    return key, key.text(getattr(holder, key.attribute)), origin_of(house, key, holder)
+    return key, key.text(getattr(holder, key.attribute)), origin_of(services, key, holder)
 
 
-def origin_of(house: House, key: Key, holder: Settings | Account) -> str:
+def origin_of(services: Services, key: Key, holder: Settings | Account) -> str:
     """Where a value was set: in the words of `config show`, or while the sandbox was running."""
-    value, name, written = getattr(holder, key.attribute), key.name, house.settings.accounts
+    value, name, written = getattr(holder, key.attribute), key.name, services.settings.accounts
     if isinstance(holder, Account):
         same = [each for each in written if each.name == holder.name and getattr(each, key.attribute) == value]
         if not same and value != key.default:
             return "set while running"
         if not same or same[0] is not written[0]:
             name = f"accounts[{holder.name}].{name}"
-    return house.origin.get(name) or ("default" if value == key.default else "the program that started it")
+    return services.origin.get(name) or ("default" if value == key.default else "the program that started it")
 
 
 def _shown_again(typed: Mapping[str, str]) -> Mapping[str, str]:
@@ -90,7 +90,7 @@ async def set_client_url(request: Request) -> Response:
         if url == "":
             raise Invalid(("client_url", "Type an address, for example http://127.0.0.1:8000/sms."))
         change = partial(account_from, {"client_url": url})
-        await house_of(request).control.change_account(account.name, lambda present: change(defaults=present))
+        await services_of(request).control.change_account(account.name, lambda present: change(defaults=present))
     except Invalid as error:
         wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
         return await settings(request, form=Form(_shown_again(typed), {"client_url": wrong}))
@@ -98,15 +98,15 @@ async def set_client_url(request: Request) -> Response:
 
 
 async def set_clock(request: Request) -> Response:
-    house, typed = house_of(request), await typed_by(request)
+    services, typed = services_of(request), await typed_by(request)
     try:
         match forms.known(typed.get("action", "advance"), ("freeze", "resume", "advance"), "action"):
             case "freeze":
-                await house.control.freeze()
+                await services.control.freeze()
             case "resume":
-                await house.control.resume()
+                await services.control.resume()
             case _:
-                await house.control.advance(forms.to_advance(typed, house.clock.now_ms()))
+                await services.control.advance(forms.to_advance(typed, services.clock.now_ms()))
     except Invalid as error:
         return await settings(request, form=complaining(typed, error))
     if back := typed.get("back"):  # a scenario's run, at which the button stood
@@ -118,14 +118,14 @@ async def to_system(request: Request) -> Response:
     """Let the clock run with the system's; back to the page on which the button stood."""
     typed = await typed_by(request)
     back = forms.to_page(typed, request.scope.get("root_path", ""))
-    await house_of(request).control.to_system()
+    await services_of(request).control.to_system()
     return RedirectResponse(back, 303)
 
 
 async def reset(request: Request) -> Response:
     account, typed = account_of(request), await typed_by(request)
     scope = forms.known(typed.get("scope", ""), ("account", "all"), "scope")
-    await house_of(request).control.reset(None if scope == "all" else account.name)
+    await services_of(request).control.reset(None if scope == "all" else account.name)
     return see_other(request, "/")
 
 
@@ -135,7 +135,7 @@ async def reset(request: Request) -> Response:
 async def add_fault(request: Request) -> Response:
     account, typed = account_of(request), await typed_by(request)
     try:
-        await house_of(request).control.add_fault(account.name, forms.to_fault(typed))
+        await services_of(request).control.add_fault(account.name, forms.to_fault(typed))
     except Invalid as error:
         return await settings(request, form=complaining(typed, error))
     except Conflict as error:
@@ -145,7 +145,7 @@ async def add_fault(request: Request) -> Response:
 
 async def remove_fault(request: Request) -> Response:
     await typed_by(request)
-    await house_of(request).control.remove_fault(seq_of(request, "f"), account_of(request).name)
+    await services_of(request).control.remove_fault(seq_of(request, "f"), account_of(request).name)
     return see_other(request, "/settings#faults")
 
 
@@ -157,7 +157,7 @@ async def add_account(request: Request) -> Response:
     try:
         given = {name: typed.get(f"new_{name}", "").strip() for name in ("name", "token", "client_url", "shortcodes")}
         made = account_from({name: value for name, value in given.items() if value})
-        await house_of(request).control.add_account(made)
+        await services_of(request).control.add_account(made)
     except Invalid as error:
         wrong = {f"new_{name}": f"{name}: {reason}" for name, reason in error.fields}
         return await settings(request, form=Form(_shown_again(typed), wrong))
@@ -168,9 +168,9 @@ async def add_account(request: Request) -> Response:
 
 async def remove_account(request: Request) -> Response:
     """Remove the account that the form names, not the one that the page is about."""
-    house, typed = house_of(request), await typed_by(request)
-    await house.control.remove_account(typed.get("name", ""))
-    return see_other(request, "/settings#accounts", account=first_account(house.accounts).name)
+    services, typed = services_of(request), await typed_by(request)
+    await services.control.remove_account(typed.get("name", ""))
+    return see_other(request, "/settings#accounts", account=first_account(services.accounts).name)
 
 
 # The webhook doctor ------------------------------------------------------------------------------------------------
@@ -180,27 +180,27 @@ async def doctor(request: Request) -> Response:
     """What stands in the way of webhooks. Only a POST looks: whoever follows a link asks nothing of anybody."""
     from sandbox.webhooks import doctor  # brings TLS along, which a start can do without
 
-    house, account = house_of(request), account_of(request)
+    services, account = services_of(request), account_of(request)
     query_of(request).done()
     typed = await typed_by(request) if request.method == "POST" else {}
     report, form = None, Form(typed)
     try:
         given = forms.fields(typed, "url", "post")
-        url = given.take(optional("url", Text(2048), ""))
+        url = given.take(optional("url", TextKind(2048), ""))
         post = given.choice("post", POSTS) == "yes"
         given.done()
     except Invalid as error:
         form = complaining(typed, error)
     else:
         if request.method == "POST":
-            own = (house.settings.host, request.scope["server"][1])
+            own = (services.settings.host, request.scope["server"][1])
             report = await while_connected(
                 request,
                 doctor.examine(
                     (url or "").strip() or account.client_url,
                     account=account,
                     post=post,
-                    deadline_s=house.settings.webhook_deadline_s,
+                    deadline_s=services.settings.webhook_deadline_s,
                     own_addresses=lambda: (own,),
                 ),
             )

@@ -126,7 +126,7 @@ class Bubble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RefusalView:
     """A call that would have become a message of the conversation; its own number, as there is no message."""
 
     request: RecordedRequest
@@ -148,7 +148,7 @@ class Refused:
 class Thread:
     handset: Handset
     shortcode: Shortcode
-    bubbles: Sequence[Bubble | Refused]  # the oldest first
+    bubbles: Sequence[Bubble | RefusalView]  # the oldest first
     older: int | None
     newest: bool  # whether the conversation's last message is on this page
     session_id: str | None  # that a reply carries; None until the application has sent something
@@ -179,7 +179,7 @@ def posted(db: Queries, delivery: WebhookDelivery, account: Account) -> Posted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
+class _VisibleRows:
     """A part of a conversation, the oldest message first, and those beside it."""
 
     earlier: Sequence[Message]
@@ -189,7 +189,7 @@ class _Window:
 
 def _window(
     db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, *, before: int | None, at: int | None
-) -> _Window:
+) -> _VisibleRows:
     """The newest messages, or those before a number, or those around one; by keyset, however long ago they came."""
     beyond: Sequence[Message] = ()
     edge = before if at is None else at
@@ -210,7 +210,7 @@ def _window(
         db, account=account.name, msisdn=msisdn, shortcode=shortcode, before=edge, limit=room + BESIDE
     )
     older = found[::-1]
-    return _Window(
+    return _VisibleRows(
         earlier=older[: max(0, len(older) - room)],
         shown=[*older[max(0, len(older) - room) :], *newer],
         later=beyond[len(newer) :],
@@ -312,7 +312,7 @@ def _bubble(db: Queries, account: Account, message: Message, previous: Message |
 
 def _refused(
     db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn, *, after: int | None, before: int | None
-) -> Iterator[Refused]:
+) -> Iterator[RefusalView]:
     """Of the account's newest refused calls, those that were meant for the conversation."""
     for request in messages.requests_page(
         db, account=account.name, unowned=False, verdict="refused", after=after, before=before, limit=REFUSED
@@ -327,7 +327,7 @@ def _refused(
         if not (isinstance(sender, str) and isinstance(to, str)):
             continue
         if (parse_shortcode(sender), parse_msisdn(to)) == (shortcode, msisdn):
-            yield Refused(
+            yield RefusalView(
                 request=request, text=text if isinstance(text, str) else "", status=formatting.request_status(request)
             )
 
@@ -349,7 +349,7 @@ def is_unread(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class CallView:
     """A call to the gateway, with the message that it became."""
 
     request: RecordedRequest
@@ -357,16 +357,16 @@ class Call:
     status: Status
 
 
-def call(db: Queries, request: RecordedRequest) -> Call:
+def call(db: Queries, request: RecordedRequest) -> CallView:
     accepted = request.verdict == "accepted"
-    return Call(
+    return CallView(
         request=request,
         message=messages.get(db, request.seq) if accepted else None,
         status=formatting.request_status(request),
     )
 
 
-def one_call(db: Queries, account: Account, seq: int) -> Call | None:
+def one_call(db: Queries, account: Account, seq: int) -> CallView | None:
     found = messages.get_request(db, seq)
     return call(db, found) if found is not None and found.account in (None, account.name) else None
 
@@ -375,7 +375,7 @@ def one_call(db: Queries, account: Account, seq: int) -> Call | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
+class DeliveryView:
     """A webhook delivery with the message that it carries."""
 
     posted: Posted
@@ -383,11 +383,11 @@ class Owed:
     redelivered_as: Sequence[WebhookDelivery] = ()
 
 
-def webhook(db: Queries, account: Account, seq: int) -> Owed | None:
+def webhook(db: Queries, account: Account, seq: int) -> DeliveryView | None:
     found = outbox.get(db, seq)
     if found is None or found.account != account.name:
         return None
-    return Owed(
+    return DeliveryView(
         posted=posted(db, found, account),
         message=messages.get(db, found.message_seq),
         redelivered_as=[each for each in outbox.of_message(db, found.message_seq) if each.redelivery_of == seq],
@@ -395,7 +395,7 @@ def webhook(db: Queries, account: Account, seq: int) -> Owed | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class AttemptMark:
     """One point of an attempts' timeline, from 0 (the first failure) to 1 (the last retry)."""
 
     at: float
@@ -404,7 +404,7 @@ class Mark:
     label: str
 
 
-def timeline(it: Posted, account: Account) -> Sequence[Mark]:
+def timeline(it: Posted, account: Account) -> Sequence[AttemptMark]:
     """The attempts made and the retries planned, on a scale that shows seconds and an hour alike."""
     planned = account.retry_s[max(0, it.delivery.retries_used - 1) :] if it.delivery.state.open else ()
     if it.delivery.state.open and not it.delivery.retries_used:
@@ -416,7 +416,7 @@ def timeline(it: Posted, account: Account) -> Sequence[Mark]:
     points += [(offset * 1000, "plan", "planned") for offset in planned]
     longest = max([*(offset for offset, _, _ in points), *(each * 1000 for each in account.retry_s), 1000])
     return [
-        Mark(at=log1p(offset / 10_000) / log1p(longest / 10_000), offset_ms=offset, tone=tone, label=label)
+        AttemptMark(at=log1p(offset / 10_000) / log1p(longest / 10_000), offset_ms=offset, tone=tone, label=label)
         for offset, tone, label in points
     ]
 

@@ -60,7 +60,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class AttemptRecord:
     """An attempt with its webhook delivery. `begun_seq` is the journal's number of its beginning, None if the journal
     no longer has it; then the times alone say what came first."""
 
@@ -77,13 +77,13 @@ class Paused(NamedTuple):
     msisdn: Msisdn
 
 
-Attempts = Mapping[int, Sequence[Tried]]
+Attempts = Mapping[int, Sequence[AttemptRecord]]
 """By the number of the MO message, in the order in which they began."""
 
 
 def findings(
     messages: Sequence[Message],
-    tried: Iterable[Tried],
+    tried: Iterable[AttemptRecord],
     *,
     earlier: Iterable[tuple[Msisdn, Shortcode, str]] = (),
     paused: Iterable[Paused] = (),
@@ -97,7 +97,7 @@ def findings(
     before its characters are worth a word.
     """
     in_order = sorted(tried, key=_begun)
-    attempts: dict[int, list[Tried]] = defaultdict(list)
+    attempts: dict[int, list[AttemptRecord]] = defaultdict(list)
     for each in in_order:
         attempts[each.delivery.message_seq].append(each)
     conversations: dict[tuple[Msisdn, Shortcode], list[Message]] = defaultdict(list)
@@ -112,23 +112,23 @@ def findings(
     return sorted(found, key=lambda it: (it.at_ms, it.message_seqs), reverse=True)
 
 
-def _begun(it: Tried) -> tuple[int, int, int, int]:
+def _begun(it: AttemptRecord) -> tuple[int, int, int, int]:
     return it.attempt.started_ms, it.begun_seq or 0, it.delivery.seq, it.attempt.number
 
 
-def _follows(message: Message, it: Tried) -> bool:
+def _follows(message: Message, it: AttemptRecord) -> bool:
     """Whether the message came after the attempt had begun. On a clock that stands still only the journal can say."""
     if it.begun_seq is not None:
         return message.seq > it.begun_seq
     return message.at_ms > it.attempt.started_ms
 
 
-def _reached(attempts: Attempts, message: Message) -> Sequence[Tried]:
+def _reached(attempts: Attempts, message: Message) -> Sequence[AttemptRecord]:
     """The attempts by which the application may have read an MO message."""
     return [each for each in attempts.get(message.seq, ()) if may_have_reached(each.attempt)]
 
 
-def _acknowledged(it: Tried) -> bool:
+def _acknowledged(it: AttemptRecord) -> bool:
     outcome = it.attempt.outcome
     return outcome is not None and outcome.status_code is not None and 200 <= outcome.status_code < 300
 
@@ -177,19 +177,19 @@ class _Sent(NamedTuple):
 class _Came(NamedTuple):
     """A webhook that came, of how many different ones it is the latest, and how many others waited for an answer."""
 
-    tried: Tried
+    tried: AttemptRecord
     different: int
     waiting: int
 
 
-def _story(conversation: Iterable[Message], tried: Sequence[Tried]) -> tuple[Sequence[_Sent], Sequence[_Came]]:
+def _story(conversation: Iterable[Message], tried: Sequence[AttemptRecord]) -> tuple[Sequence[_Sent], Sequence[_Came]]:
     """The MT messages of a conversation (another is one with another text or session), and the webhooks that came."""
     sent: list[_Sent] = []
     came: list[_Came] = []
     known: set[int] = set()
-    waiting: deque[Tried] = deque()
+    waiting: deque[AttemptRecord] = deque()
 
-    def come(it: Tried) -> None:
+    def come(it: AttemptRecord) -> None:
         while waiting and it.attempt.started_ms - waiting[0].attempt.started_ms > DIALOGUE_MS:
             waiting.popleft()
         new = it.delivery.message_seq not in known
@@ -222,7 +222,7 @@ def _place(it: _Sent) -> int:
     return it.place
 
 
-def _twice(reply: Message, copies: Sequence[Message], reached: Sequence[Tried], turn: int) -> Finding:
+def _twice(reply: Message, copies: Sequence[Message], reached: Sequence[AttemptRecord], turn: int) -> Finding:
     first, again = reached[turn - 2], reached[turn - 1]
     if again.delivery.seq != first.delivery.seq:
         how = f"as {first.delivery.id} and once more as {again.delivery.id}"
@@ -241,7 +241,7 @@ def _twice(reply: Message, copies: Sequence[Message], reached: Sequence[Tried], 
     )
 
 
-def _ending(it: Tried) -> str:
+def _ending(it: AttemptRecord) -> str:
     """How an attempt ended, as part of a sentence."""
     outcome = it.attempt.outcome
     if outcome is None:
@@ -262,7 +262,7 @@ def _named(messages: Sequence[Message], most: int = 5) -> str:
 
 
 @dataclass(slots=True)
-class _Dialogue:
+class _SessionRecord:
     """What is known of a conversation so far: its sessions, and the MO messages that wait for an answer in them."""
 
     first: dict[str, Message | None] = field(default_factory=dict)  # of each session; None: from before the record
@@ -273,8 +273,8 @@ def _wrong_sessions(
     messages: Iterable[Message], attempts: Attempts, earlier: Iterable[tuple[Msisdn, Shortcode, str]]
 ) -> Iterable[Finding]:
     """Answers that carry another session than the one that they answer."""
-    conversations: dict[tuple[Msisdn, Shortcode], _Dialogue] = defaultdict(_Dialogue)
-    owners: dict[str, list[tuple[Msisdn, _Dialogue]]] = defaultdict(list)  # of a session
+    conversations: dict[tuple[Msisdn, Shortcode], _SessionRecord] = defaultdict(_SessionRecord)
+    owners: dict[str, list[tuple[Msisdn, _SessionRecord]]] = defaultdict(list)  # of a session
     for msisdn, shortcode, session in earlier:
         conversations[msisdn, shortcode].first[session] = None
         owners[session].append((msisdn, conversations[msisdn, shortcode]))
@@ -305,7 +305,7 @@ def _wrong_sessions(
             owners[session].append((message.msisdn, here))
 
 
-def _unanswered(message: Message, here: _Dialogue, attempts: Attempts) -> Message | None:
+def _unanswered(message: Message, here: _SessionRecord, attempts: Attempts) -> Message | None:
     """The latest MO message that the application had got a moment ago and not answered yet."""
     for waiting in reversed(here.waiting.values()):
         for each in _reached(attempts, waiting):
@@ -314,7 +314,7 @@ def _unanswered(message: Message, here: _Dialogue, attempts: Attempts) -> Messag
     return None
 
 
-def _belongs(message: Message, owner: _Dialogue, attempts: Attempts) -> bool:
+def _belongs(message: Message, owner: _SessionRecord, attempts: Attempts) -> bool:
     """Whether the message's session is certainly the owner's own, and not one that an application gives to everybody:
     the owner's handset started it, or waits in it for an answer that is not the text it began with."""
     first = owner.first[message.session_id]
@@ -370,9 +370,9 @@ def _quoted(text: str) -> str:
 # Answers to webhooks ------------------------------------------------------------------------------------------------
 
 
-def _slow(tried: Iterable[Tried], deadline_ms: int) -> Iterable[Finding]:
+def _slow(tried: Iterable[AttemptRecord], deadline_ms: int) -> Iterable[Finding]:
     """Webhooks whose answer came after the deadline, or not in time at all: one finding for each."""
-    first: dict[int, Tried] = {}
+    first: dict[int, AttemptRecord] = {}
     count: Counter[int] = Counter()
     for each in tried:
         outcome = each.attempt.outcome
@@ -402,7 +402,7 @@ def _slow(tried: Iterable[Tried], deadline_ms: int) -> Iterable[Finding]:
         )
 
 
-def _wordless(tried: Iterable[Tried]) -> Iterable[Finding]:
+def _wordless(tried: Iterable[AttemptRecord]) -> Iterable[Finding]:
     """2xx answers without JSON, all in one finding: it is one line of the application.
 
     "Your response to our POST request should be a valid JSON" [D].
@@ -427,7 +427,7 @@ def _wordless(tried: Iterable[Tried]) -> Iterable[Finding]:
     )
 
 
-def _is_json(it: Tried) -> bool:
+def _is_json(it: AttemptRecord) -> bool:
     """Whether the answer's body is JSON; of one that was cut off nobody knows, and it gets the benefit of the doubt."""
     assert it.attempt.outcome is not None
     body = it.attempt.outcome.body

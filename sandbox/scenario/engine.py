@@ -1,7 +1,7 @@
 """What follows in a scenario's run when it begins, a message arrives or leaves, or a step's time is over.
 
 Pure: where the run stands and what happened go in; where it stands now and what to do come out. Carrying effects out,
-keeping the time and remembering are the stage's affair.
+keeping the time and remembering: see core/scenario_runner.py.
 """
 
 import re
@@ -12,13 +12,13 @@ from typing import assert_never
 from sandbox.model import Message, RunState
 from sandbox.rules.matching import Difference, Match, captured, differences
 from sandbox.scenario.steps import (
+    Action,
     ChangeHandset,
     Cursor,
-    Doing,
+    Delayed,
     Effect,
     Expect,
     ExpectNone,
-    Later,
     MakeFault,
     Miss,
     Reaction,
@@ -26,9 +26,9 @@ from sandbox.scenario.steps import (
     Send,
     Session,
     Step,
+    StepTimeout,
     Text,
     When,
-    Window,
 )
 
 GAP_MS = 100
@@ -119,7 +119,7 @@ def _play(scenario: Scenario, cursor: Cursor) -> Reaction:
         match step:
             case Expect() | ExpectNone():
                 if step.within_ms is not None:
-                    effects.append(Window(step=index, after_ms=moment_ms + step.within_ms))
+                    effects.append(StepTimeout(step=index, after_ms=moment_ms + step.within_ms))
                 return Reaction(cursor=replace(cursor, step=index), effects=tuple(effects))
             case Send() | MakeFault() | ChangeHandset():
                 asked_for, cursor, moment_ms = _done((step,), cursor, moment_ms)
@@ -128,11 +128,11 @@ def _play(scenario: Scenario, cursor: Cursor) -> Reaction:
                 assert_never(never)
     cursor = replace(cursor, step=len(scenario.steps))
     if moment_ms:  # the script is done when its last text has gone, not before
-        return Reaction(cursor=cursor, effects=(*effects, Window(step=cursor.step, after_ms=moment_ms)))
+        return Reaction(cursor=cursor, effects=(*effects, StepTimeout(step=cursor.step, after_ms=moment_ms)))
     return Reaction(cursor=replace(cursor, state=RunState.FINISHED), effects=tuple(effects))
 
 
-def _done(doing: Iterable[Doing], cursor: Cursor, moment_ms: int) -> tuple[tuple[Effect, ...], Cursor, int]:
+def _done(doing: Iterable[Action], cursor: Cursor, moment_ms: int) -> tuple[tuple[Effect, ...], Cursor, int]:
     """The effects of these, one after the other from `moment_ms` on; the cursor after them, and when they are done."""
     effects: list[Effect] = []
     for each in doing:
@@ -145,7 +145,7 @@ def _done(doing: Iterable[Doing], cursor: Cursor, moment_ms: int) -> tuple[tuple
                 if each.starts:  # the session that it opens is known when it has gone
                     cursor = replace(cursor, session_id=each.session_id, shortcode=each.to or cursor.shortcode)
             case MakeFault() | ChangeHandset():
-                effects.append(Later(what=each, after_ms=moment_ms))
+                effects.append(Delayed(what=each, after_ms=moment_ms))
             case never:
                 assert_never(never)
     return tuple(effects), cursor, moment_ms
@@ -170,13 +170,13 @@ def _texts(send: Send, cursor: Cursor, moment_ms: int) -> Iterator[Text]:
 
 def _listening(
     scenario: Scenario, cursor: Cursor, step: Step | None
-) -> Iterator[tuple[str, When, tuple[Doing, ...] | None]]:
+) -> Iterator[tuple[str, When, tuple[Action, ...] | None]]:
     """Who may take a message, in order: name, condition, and what a rule does (None: it is the step).
 
     Whoever wants another state than the run is in cannot take it. They are asked only if there is nobody else, to have
     a miss that says so.
     """
-    everybody: list[tuple[str, When, tuple[Doing, ...] | None]] = []
+    everybody: list[tuple[str, When, tuple[Action, ...] | None]] = []
     if isinstance(step, Expect):
         everybody.append((f"step {cursor.step + 1}", step.when, None))
     everybody.extend((f"rule {number}", rule.when, rule.doing) for number, rule in enumerate(scenario.rules, start=1))

@@ -14,8 +14,8 @@ from sandbox.rules import matching
 from sandbox.scenario.grammar import FILE, FOREVER, SCHEMA
 from sandbox.scenario.shapes import MAX_COMPLAINTS, ListNode, MapNode, Node, Reading, ScalarNode, Unread, span
 from sandbox.scenario.steps import (
+    Action,
     ChangeHandset,
-    Doing,
     Expect,
     ExpectNone,
     MakeFault,
@@ -357,7 +357,7 @@ def _when(when: When) -> dict[str, object]:
     return _said({**like, **more})
 
 
-def _doing(doing: Doing) -> tuple[str, object]:
+def _doing(doing: Action) -> tuple[str, object]:
     said: dict[str, object]
     match doing:
         case Send(texts=texts):

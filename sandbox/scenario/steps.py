@@ -1,7 +1,7 @@
 """The nouns of a scenario: what its file says, where a run of it stands, and the effects that it asks for.
 
 Values only. How a file becomes a Scenario is script.py's affair, what follows from what is engine.py's, and carrying
-out an effect is the stage's.
+out an effect: see core/scenario_runner.py.
 """
 
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ class ChangeHandset:
 
 
 Step = Expect | ExpectNone | Send | MakeFault | ChangeHandset
-Doing = Send | MakeFault | ChangeHandset
+Action = Send | MakeFault | ChangeHandset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class Rule:
     """What a persona does whenever a message fits, for ever. The first rule that fits is the one that counts."""
 
     when: When
-    doing: tuple[Doing, ...]
+    doing: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class StepTimeout:
     """Effect: tell the engine (`window_passed`) when this time is over, if `step` still has its turn by then. One
     after the last step stands for the end: every text will have gone by then, and the run is finished."""
 
@@ -165,14 +165,14 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Later:
+class Delayed:
     """Effect: a fault or a change of the handset, after a delay."""
 
     what: MakeFault | ChangeHandset
     after_ms: int = 0
 
 
-Effect = Text | Window | Later
+Effect = Text | StepTimeout | Delayed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

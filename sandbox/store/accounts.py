@@ -74,7 +74,7 @@ def edited(db: Queries) -> Set[str]:
     return {row[0] for row in db.execute("SELECT name FROM accounts WHERE edited = 1")}
 
 
-class Directory:
+class AccountCache:
     """The accounts in memory, by name and by token."""
 
     def __init__(self, accounts: Iterable[Account] = ()) -> None:

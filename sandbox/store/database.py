@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sandbox.errors import StorageError
-from sandbox.model import Entry
+from sandbox.model import Event
 from sandbox.store import file
 from sandbox.store.checkpoints import Checkpoints
 
@@ -104,7 +104,7 @@ class Tx:
         self._before = before  # what earlier transactions left to be written; None once this one has
         self._following = Following()
         self.number = number
-        self.news: list[Entry] = []
+        self.news: list[Event] = []
         self.due: list[Due] = []
         self.then: list[Callable[[], None]] = []  # called in the event loop after the commit, before anyone goes on
 
@@ -186,7 +186,7 @@ class Database:
     timers of that commit in order.
     """
 
-    def __init__(self, path: str, *, committed: Callable[[list[Entry], list[Due]], None] | None = None) -> None:
+    def __init__(self, path: str, *, committed: Callable[[list[Event], list[Due]], None] | None = None) -> None:
         self.path = path
         self.in_memory = path == ":memory:"
         self.committed = committed

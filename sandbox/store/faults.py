@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from sandbox.errors import Conflict, Invalid
-from sandbox.model import Drop, Fault, FaultEffect, FaultOn, Message, News, Problem
+from sandbox.model import Drop, EventType, Fault, FaultEffect, FaultOn, Message, Problem
 from sandbox.rules import matching
 from sandbox.rules.matching import Match
 from sandbox.scenario.steps import MakeFault
@@ -88,7 +88,7 @@ class Use:
         effect = self.fault.effect
         return effect.delay_s > 0 and not effect.hold and not self._over.is_set()
 
-    def __init__(self, live: "_Live") -> None:
+    def __init__(self, live: "_LiveFault") -> None:
         live.taken += 1
         self.fault = replace(live.fault, used=live.fault.used + live.taken)
         self.live = live
@@ -123,7 +123,7 @@ class Use:
         return not self._gone
 
 
-class _Live:
+class _LiveFault:
     """A fault that is not used up, as it is stored, and how many uses calls have taken that are not counted yet.
     `match` is None when every call fits."""
 
@@ -144,7 +144,7 @@ def _compiled(match: Mapping[str, object]) -> Match | None:
     raise Invalid(*((f"match.{name}", complaint) for name, complaint in found))
 
 
-class Faults:
+class LiveFaults:
     """The faults of all accounts in memory, and the calls that they keep waiting. Used in the event loop alone.
 
     `sendsms` and `webhook` hold the accounts that have such faults, and no others: to look there is all that a call
@@ -152,19 +152,19 @@ class Faults:
     """
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self.sendsms: dict[str, list[_Live]] = {}
-        self.webhook: dict[str, list[_Live]] = {}
+        self.sendsms: dict[str, list[_LiveFault]] = {}
+        self.webhook: dict[str, list[_LiveFault]] = {}
         self._waiting: WeakSet[Use] = WeakSet()  # weak: a call that has ended needs nobody's attention
         self._closed = False
         for fault in faults:
             self.put(fault)
 
-    def _on(self, on: FaultOn) -> dict[str, list[_Live]]:
+    def _on(self, on: FaultOn) -> dict[str, list[_LiveFault]]:
         return self.sendsms if on is FaultOn.SENDSMS else self.webhook
 
     def put(self, fault: Fault) -> None:
         """Let a fault strike from now on, after those that are there already."""
-        self._on(fault.on).setdefault(fault.account, []).append(_Live(fault))
+        self._on(fault.on).setdefault(fault.account, []).append(_LiveFault(fault))
 
     def take(self, on: FaultOn, account: str, message: Callable[[], Message | None]) -> Use | None:
         """A use of the first fault that the account's next call fits; None if no fault strikes it.
@@ -233,7 +233,9 @@ class Faults:
 # Both --------------------------------------------------------------------------------------------------------------
 
 
-def add(tx: Tx, faults: Faults, account: str, wanted: MakeFault, *, at_ms: int, run_seq: int | None = None) -> Fault:
+def add(
+    tx: Tx, faults: LiveFaults, account: str, wanted: MakeFault, *, at_ms: int, run_seq: int | None = None
+) -> Fault:
     """Write a fault down; it strikes from the commit on.
 
     Raises Conflict if the account has as many as it may have, Invalid if its match cannot be used.
@@ -245,7 +247,7 @@ def add(tx: Tx, faults: Faults, account: str, wanted: MakeFault, *, at_ms: int, 
         if not tx.execute(f"DELETE FROM faults WHERE seq = ({oldest_used_up})", mine).rowcount:
             raise Conflict(f"The account {account} has {KEPT} faults that are not used up. Remove some of them first.")
     fault = Fault(
-        seq=journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=account),
+        seq=journal.record(tx, EventType.FAULT_CHANGED, at_ms=at_ms, account=account),
         account=account,
         on=wanted.on,
         match=wanted.match,
@@ -262,7 +264,7 @@ def add(tx: Tx, faults: Faults, account: str, wanted: MakeFault, *, at_ms: int, 
     return fault
 
 
-def count(tx: Tx, faults: Faults, use: Use, at_ms: int) -> Fault:
+def count(tx: Tx, faults: LiveFaults, use: Use, at_ms: int) -> Fault:
     """Write down that a call was struck. Returns the fault as it stands then; one that was removed stays removed."""
     seq = {"seq": use.fault.seq}
     row = tx.execute("UPDATE faults SET used = used + 1 WHERE seq = :seq RETURNING used", seq).fetchone()
@@ -270,12 +272,12 @@ def count(tx: Tx, faults: Faults, use: Use, at_ms: int) -> Fault:
         return use.fault
     fault = replace(use.fault, used=row[0])
     if fault.left == 0:
-        journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=fault.account, subject=fault.seq)
+        journal.record(tx, EventType.FAULT_CHANGED, at_ms=at_ms, account=fault.account, subject=fault.seq)
     tx.then.append(partial(faults.counted, use, fault))
     return fault
 
 
-def remove(tx: Tx, faults: Faults, account: str, seq: int | None, *, at_ms: int) -> int:
+def remove(tx: Tx, faults: LiveFaults, account: str, seq: int | None, *, at_ms: int) -> int:
     """Remove a fault of the account, or with None all of them, and let go of the calls that they keep waiting.
 
     Returns how many went.
@@ -286,12 +288,12 @@ def remove(tx: Tx, faults: Faults, account: str, seq: int | None, *, at_ms: int)
     ).fetchall()
     for fault in map(_to_fault, rows):
         tx.execute("DELETE FROM faults WHERE seq = :seq", {"seq": fault.seq})
-        journal.record(tx, News.FAULT_CHANGED, at_ms=at_ms, account=account, subject=fault.seq)
+        journal.record(tx, EventType.FAULT_CHANGED, at_ms=at_ms, account=account, subject=fault.seq)
         tx.then.append(partial(faults.remove, fault))
     return len(rows)
 
 
-def forget(tx: Tx, faults: Faults, account: str | None) -> None:
+def forget(tx: Tx, faults: LiveFaults, account: str | None) -> None:
     """Remove the faults of an account, or of all, in a reset that announces itself."""
     tx.execute("DELETE FROM faults" + ("" if account is None else " WHERE account = :account"), {"account": account})
     tx.then.append(partial(faults.forget, account))

@@ -10,16 +10,16 @@ from typing import Any
 from sandbox.model import (
     Attempt,
     DeliveryState,
+    EventType,
     Message,
     Msisdn,
-    News,
     Outcome,
     OutcomeKind,
     Shortcode,
     Trigger,
     WebhookDelivery,
 )
-from sandbox.rules.findings import Finding, Paused, Tried
+from sandbox.rules.findings import AttemptRecord, Finding, Paused
 from sandbox.rules.findings import findings as lint
 from sandbox.store import messages
 from sandbox.store.database import Queries
@@ -61,7 +61,7 @@ def findings(
 def _paused(db: Queries, account: str, first: int) -> Sequence[Paused]:
     rows = db.execute(
         "SELECT seq, at_ms, msisdn FROM events WHERE seq > :first AND kind = :kind AND account = :account ORDER BY seq",
-        {"first": first, "kind": News.RUN_PAUSED, "account": account},
+        {"first": first, "kind": EventType.RUN_PAUSED, "account": account},
     )
     return [Paused(seq, at_ms, Msisdn(msisdn)) for seq, at_ms, msisdn in rows]
 
@@ -89,7 +89,7 @@ def _sessions_before(db: Queries, account: str, newest: Sequence[Message]) -> Se
     return [(Msisdn(msisdn), Shortcode(shortcode), session) for msisdn, shortcode, session in sorted(found)]
 
 
-def _tried(db: Queries, account: str, first: int) -> Sequence[Tried]:
+def _tried(db: Queries, account: str, first: int) -> Sequence[AttemptRecord]:
     """The attempts of the account's messages from number `first` on. URL and payload are left out: nobody looks."""
     begun = _begun(db, account, first)
     rows = db.execute(
@@ -112,13 +112,13 @@ def _begun(db: Queries, account: str, first: int) -> Mapping[int, Sequence[int]]
     begun: dict[int, list[int]] = defaultdict(list)
     for seq, subject in db.execute(
         "SELECT seq, subject FROM events WHERE seq > :first AND kind = :kind AND account = :account ORDER BY seq",
-        {"first": first, "kind": News.ATTEMPT_BEGUN, "account": account},
+        {"first": first, "kind": EventType.ATTEMPT_BEGUN, "account": account},
     ):
         begun[subject].append(seq)
     return begun
 
 
-def _to_tried(account: str, row: Sequence[Any], begun: Mapping[int, Sequence[int]]) -> Tried:
+def _to_tried(account: str, row: Sequence[Any], begun: Mapping[int, Sequence[int]]) -> AttemptRecord:
     delivery = WebhookDelivery(
         seq=row[0],
         message_seq=row[1],
@@ -149,4 +149,4 @@ def _to_tried(account: str, row: Sequence[Any], begun: Mapping[int, Sequence[int
     # Counted from the newest: the journal forgets the oldest first, and of what was imported it never knew any.
     entries = begun.get(delivery.seq, ())
     place = len(entries) - 1 - (delivery.attempts - attempt.number)
-    return Tried(delivery=delivery, attempt=attempt, begun_seq=entries[place] if place >= 0 else None)
+    return AttemptRecord(delivery=delivery, attempt=attempt, begun_seq=entries[place] if place >= 0 else None)

@@ -6,19 +6,19 @@ Both hand the entry over to be published after the commit.
 
 from collections.abc import Sequence
 
-from sandbox.model import Entry, News
+from sandbox.model import Event, EventType
 from sandbox.store.database import Queries, Tx
 
 
-def announce(tx: Tx, kind: News, *, at_ms: int, account: str | None, msisdn: str | None = None) -> int:
+def announce(tx: Tx, kind: EventType, *, at_ms: int, account: str | None, msisdn: str | None = None) -> int:
     """The number of a new message or refused call, whose own row is the entry: the caller writes it."""
     seq = tx.number()
-    tx.news.append(Entry(seq, at_ms, kind, account, seq, msisdn))
+    tx.news.append(Event(seq, at_ms, kind, account, seq, msisdn))
     return seq
 
 
 def record(
-    tx: Tx, kind: News, *, at_ms: int, account: str | None, subject: int | None = None, msisdn: str | None = None
+    tx: Tx, kind: EventType, *, at_ms: int, account: str | None, subject: int | None = None, msisdn: str | None = None
 ) -> int:
     """Write an event down and return its number; it is about `subject`, or about what takes its number."""
     seq = tx.number()
@@ -28,7 +28,7 @@ def record(
         "VALUES (:seq, :at, :kind, :account, :subject, :msisdn)",
         {"seq": seq, "at": at_ms, "kind": kind, "account": account, "subject": subject, "msisdn": msisdn},
     )
-    tx.news.append(Entry(seq, at_ms, kind, account, subject, msisdn))
+    tx.news.append(Event(seq, at_ms, kind, account, subject, msisdn))
     return seq
 
 
@@ -49,7 +49,7 @@ def was_forgotten(db: Queries, account: str, *, after: int) -> bool:
     row = db.execute(
         "SELECT 1 FROM events WHERE seq > :after AND kind IN (:reset, :removed) "
         "AND (account = :account OR account IS NULL) LIMIT 1",
-        {"after": after, "account": account, "reset": News.RESET, "removed": News.ACCOUNT_REMOVED},
+        {"after": after, "account": account, "reset": EventType.RESET, "removed": EventType.ACCOUNT_REMOVED},
     ).fetchone()
     return row is not None
 
@@ -66,7 +66,7 @@ def begun_before(db: Queries, delivery_seq: int, *, at_ms: int, before: int) -> 
         {
             "from": before - _NEAR,
             "before": before,
-            "kind": News.ATTEMPT_BEGUN,
+            "kind": EventType.ATTEMPT_BEGUN,
             "delivery": delivery_seq,
             "at": at_ms,
         },
@@ -74,7 +74,7 @@ def begun_before(db: Queries, delivery_seq: int, *, at_ms: int, before: int) -> 
     return count
 
 
-def after(db: Queries, seq: int, *, account: str | None = None, limit: int = 500) -> Sequence[Entry]:
+def after(db: Queries, seq: int, *, account: str | None = None, limit: int = 500) -> Sequence[Event]:
     """Entries with a number above `seq`, oldest first; of one account (and of no account) if one is given."""
     rows = db.execute(
         "SELECT seq, at_ms, kind, account, subject, msisdn FROM journal WHERE seq > :seq "
@@ -82,4 +82,4 @@ def after(db: Queries, seq: int, *, account: str | None = None, limit: int = 500
         + "ORDER BY seq LIMIT :limit",
         {"seq": seq, "account": account, "limit": limit},
     )
-    return [Entry(seq, at, News(kind), owner, subject, msisdn) for seq, at, kind, owner, subject, msisdn in rows]
+    return [Event(seq, at, EventType(kind), owner, subject, msisdn) for seq, at, kind, owner, subject, msisdn in rows]

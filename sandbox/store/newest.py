@@ -21,7 +21,7 @@ _OPEN_COUNTED = 1_000
 _FAILED = "state IN ('rejected', 'exhausted', 'cancelled')"  # as the index of the failed has it
 
 
-class Found(NamedTuple):
+class SearchPage(NamedTuple):
     """Numbers of what was found, newest first. `older` is the cursor to go on from, None if everything was looked at;
     `until_ms` the moment of the last row looked at, if there are more and not enough was found."""
 
@@ -30,12 +30,12 @@ class Found(NamedTuple):
     until_ms: int | None = None
 
 
-class Call(NamedTuple):
+class CallPoint(NamedTuple):
     at_ms: int
     accepted: bool
 
 
-class Made(NamedTuple):
+class AttemptPoint(NamedTuple):
     """An attempt, as a chart has it. `last` is whether nothing came after it, and the webhook delivery failed."""
 
     started_ms: int
@@ -45,7 +45,7 @@ class Made(NamedTuple):
     last: bool
 
 
-class Walk(NamedTuple):
+class Scan(NamedTuple):
     """A table walked from its newest row on: its name, the column of the moment, which rows are looked at, and which of
     them fit."""
 
@@ -60,11 +60,11 @@ class Walk(NamedTuple):
 
 def calls(
     db: Queries, *, account: str, search: str = "", verdict: str = "", before: int | None = None, limit: int = 50
-) -> Found:
+) -> SearchPage:
     """Calls that hold `search` in text, numbers or problems, by `verdict`: `accepted`, `refused`, `unowned` (refused,
     of no account) or any."""
     digits = digits_of(search)
-    accepted = Walk(
+    accepted = Scan(
         "messages",
         "at_ms",
         "account || '' = :account AND direction = 'mt'",
@@ -75,16 +75,16 @@ def calls(
         "OR (:digits <> '-' AND instr(CAST(body AS TEXT), :digits) > 0))"
     )
     if verdict == "unowned":  # few, or many: no index says, so that all are looked at that might be
-        refused = Walk("refusals", "at_ms", "1 = 1", f"account IS NULL AND {holds}")
+        refused = Scan("refusals", "at_ms", "1 = 1", f"account IS NULL AND {holds}")
     else:
-        refused = Walk("refusals", "at_ms", "(account = :account OR account IS NULL)", holds)
+        refused = Scan("refusals", "at_ms", "(account = :account OR account IS NULL)", holds)
     walks = [*([accepted] if verdict in ("", "accepted") else []), *([refused] if verdict != "accepted" else [])]
-    return _walk(db, walks, {"account": account, "search": search, "digits": digits}, before, limit)
+    return _scan(db, walks, {"account": account, "search": search, "digits": digits}, before, limit)
 
 
 def deliveries(
     db: Queries, *, account: str, search: str = "", state: str = "", before: int | None = None, limit: int = 50
-) -> Found:
+) -> SearchPage:
     """Webhook deliveries whose message holds `search` in its text or number, in `state` or in any."""
     if state and not search and (known := _by_state(db, account, state, before, limit)) is not None:
         return known
@@ -94,8 +94,8 @@ def deliveries(
             "(instr(msisdn, :digits) > 0 OR shortcode = :digits OR EXISTS (SELECT 1 FROM messages m "
             "WHERE m.seq = message_seq AND instr(lower(m.text), lower(:search)) > 0))"
         )
-    walk = Walk("webhook_deliveries", "created_ms", "account || '' = :account", " AND ".join(wanted) or "1 = 1")
-    return _walk(db, [walk], {"account": account, "search": search, "digits": digits_of(search)}, before, limit)
+    walk = Scan("webhook_deliveries", "created_ms", "account || '' = :account", " AND ".join(wanted) or "1 = 1")
+    return _scan(db, [walk], {"account": account, "search": search, "digits": digits_of(search)}, before, limit)
 
 
 def digits_of(search: str) -> str:
@@ -104,7 +104,7 @@ def digits_of(search: str) -> str:
     return digits if digits.isdecimal() and digits.isascii() else "-"
 
 
-def _by_state(db: Queries, account: str, state: str, before: int | None, limit: int) -> Found | None:
+def _by_state(db: Queries, account: str, state: str, before: int | None, limit: int) -> SearchPage | None:
     """By an index, which there is for what failed, and for what is open if that is not very much; else None."""
     indexed = _FAILED
     if state == DeliveryState.DELIVERED:
@@ -120,10 +120,12 @@ def _by_state(db: Queries, account: str, state: str, before: int | None, limit: 
         f"AND {indexed} {older}ORDER BY seq DESC LIMIT :limit",
         {"account": account, "before": before, "limit": limit},
     ).fetchall()
-    return Found([row[0] for row in rows], rows[-1][0] if len(rows) == limit else None)
+    return SearchPage([row[0] for row in rows], rows[-1][0] if len(rows) == limit else None)
 
 
-def _walk(db: Queries, walks: Sequence[Walk], values: Mapping[str, object], before: int | None, limit: int) -> Found:
+def _scan(
+    db: Queries, walks: Sequence[Scan], values: Mapping[str, object], before: int | None, limit: int
+) -> SearchPage:
     seqs: list[int] = []
     edge_seq, edge_ms = 0, None  # the last row looked at, and its moment, if there are more
     given = {**values, "before": before, "limit": limit, "skipped": LOOKED_AT - 1}
@@ -140,8 +142,8 @@ def _walk(db: Queries, walks: Sequence[Walk], values: Mapping[str, object], befo
         seqs += [row[0] for row in rows]
     best = [seq for seq in sorted(seqs, reverse=True) if seq >= edge_seq][:limit]
     if len(best) == limit:
-        return Found(best, best[-1])
-    return Found(best, edge_seq or None, edge_ms)
+        return SearchPage(best, best[-1])
+    return SearchPage(best, edge_seq or None, edge_ms)
 
 
 # Counts and points -------------------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ def states(db: Queries, account: str) -> Mapping[str, int]:
     return counts
 
 
-def call_points(db: Queries, account: str) -> Sequence[Call]:
+def call_points(db: Queries, account: str) -> Sequence[CallPoint]:
     """The newest calls, at most POINTS, newest first: the account's, and those of no account."""
     rows = db.execute(
         # with `seq` among them, SQLite merges what is in order already; without, it would sort every call there is
@@ -174,10 +176,10 @@ def call_points(db: Queries, account: str) -> Sequence[Call]:
         "ORDER BY seq DESC LIMIT :most",
         {"account": account, "most": POINTS},
     )
-    return [Call(at_ms, status_code == 200) for _, at_ms, status_code in rows]
+    return [CallPoint(at_ms, status_code == 200) for _, at_ms, status_code in rows]
 
 
-def attempt_points(db: Queries, account: str) -> Sequence[Made]:
+def attempt_points(db: Queries, account: str) -> Sequence[AttemptPoint]:
     """The newest attempts that have an outcome, at most POINTS, newest first."""
     rows = db.execute(
         # rowid: attempts have no number of their own, but they are in the table in the order in which they began
@@ -187,4 +189,4 @@ def attempt_points(db: Queries, account: str) -> Sequence[Made]:
         "WHERE d.account || '' = :account AND a.outcome IS NOT NULL ORDER BY a.rowid DESC LIMIT :most",
         {"account": account, "most": POINTS},
     )
-    return [Made(started, outcome, code, took, bool(last)) for started, outcome, code, took, last in rows]
+    return [AttemptPoint(started, outcome, code, took, bool(last)) for started, outcome, code, took, last in rows]

@@ -17,7 +17,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
-    Texting,
+    TextRequest,
     Timer,
     TimerKind,
     Trigger,
@@ -291,9 +291,9 @@ def drop_timers(tx: Tx, subject: int, kind: TimerKind) -> None:
     tx.execute("DELETE FROM timers WHERE subject = :subject AND kind = :kind", {"subject": subject, "kind": kind})
 
 
-def set_texting(tx: Tx, texting: Texting, *, due_ms: int, subject: int = 0) -> None:
+def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) -> None:
     """Plan a text; `subject` is the scenario's run that it belongs to, and that drops it when it is stopped."""
-    data = {each.name: getattr(texting, each.name) for each in fields(Texting) if each.name != "account"}
+    data = {each.name: getattr(texting, each.name) for each in fields(TextRequest) if each.name != "account"}
     set_timer(
         tx,
         due_ms=due_ms,
@@ -305,11 +305,13 @@ def set_texting(tx: Tx, texting: Texting, *, due_ms: int, subject: int = 0) -> N
     )
 
 
-def texting_of(timer: Timer) -> Texting:
+def texting_of(timer: Timer) -> TextRequest:
     """The text that a timer of `set_texting` stands for."""
     values: dict[str, Any] = json.loads(timer.data)
     form = values["msisdn_format"]
-    return Texting(account=timer.account, **{**values, "msisdn_format": None if form is None else MsisdnFormat(form)})
+    return TextRequest(
+        account=timer.account, **{**values, "msisdn_format": None if form is None else MsisdnFormat(form)}
+    )
 
 
 def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:

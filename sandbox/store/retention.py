@@ -46,7 +46,7 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = AT_ONCE) -> int:
     """
     last = tx.execute("SELECT seq FROM last_number").fetchone()[0]
     there = {table: _count(tx, table) for table in _COUNTED}
-    edge = _edge(tx, "messages", there["messages"] - keep, oldest_ms)
+    edge = _cutoff(tx, "messages", there["messages"] - keep, oldest_ms)
     gone = tx.execute(
         "DELETE FROM messages WHERE seq IN (SELECT m.seq FROM messages m WHERE m.seq <= :edge "
         "AND m.state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.message_seq = m.seq "
@@ -73,7 +73,7 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = AT_ONCE) -> int:
     for table, times, at_once in (("refusals", 1, most), ("events", 4, most * 16)):
         there[table] -= tx.execute(
             f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} WHERE seq <= :edge ORDER BY seq LIMIT :most)",
-            {"edge": _edge(tx, table, there[table] - keep * times, oldest_ms), "most": at_once},
+            {"edge": _cutoff(tx, table, there[table] - keep * times, oldest_ms), "most": at_once},
         ).rowcount
     tx.execute(
         "UPDATE kept SET seq = :last, messages = :messages, refusals = :refusals, events = :events",
@@ -98,7 +98,7 @@ def _count(db: Queries, table: str) -> int:
     return count
 
 
-def _edge(db: Queries, table: str, excess: int, oldest_ms: int) -> int:
+def _cutoff(db: Queries, table: str, excess: int, oldest_ms: int) -> int:
     """The number up to which rows of `table` are too many, `excess` of them, or too old."""
     too_many = (  # walked from the old end: to walk down from the newest would read every row that stays
         db.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT 1 OFFSET :before", {"before": excess - 1}).fetchone()

@@ -10,16 +10,16 @@ from difflib import get_close_matches
 from typing import TypedDict, TypeVar
 from weakref import WeakSet
 
-from sandbox.client import Calls
+from sandbox.client import Endpoints
 from sandbox.errors import SandboxError
 from sandbox.testkit import failure_messages
-from sandbox.testkit.failure_messages import Scene
-from sandbox.testkit.transport import Awaiting, Blocking, Json, Link, Plan, Refused
+from sandbox.testkit.failure_messages import Situation
+from sandbox.testkit.transport import Awaiting, Blocking, CallPlan, Json, PlanRunner, Refused
 from sandbox.testkit.types import Message, NearMiss, Request, Waited, read
 
 T = TypeVar("T")
 
-CALLS = Calls()
+CALLS = Endpoints()
 CONVERSATIONS = 5  # that a failure shows, if it is about no handset in particular
 MOST = 500  # things of one list
 
@@ -49,21 +49,21 @@ class AccountFilters(Filters, total=False):
 
 
 @dataclass(slots=True, kw_only=True, weakref_slot=True, eq=False)
-class Desk:
+class AccountContext:
     """What the objects of one account share."""
 
-    link: Link
+    link: PlanRunner
     name: str
     token: str
     shortcode: str  # that a handset texts if nothing else is said
     numbers: Callable[[str], str]  # telco -> a number that nobody has yet
-    unowned: Callable[[], Plan[Sequence[Request]]]  # calls with a token of no account, since this one was opened
+    unowned: Callable[[], CallPlan[Sequence[Request]]]  # calls with a token of no account, since this one was opened
     hosted: ExitStack = field(default_factory=ExitStack)  # the application, if it is served here
     client_url: str | None = None
     cursor: int = 0  # up to which the account's own waits have gone
     looked_at: set[str] = field(default_factory=set)  # refused calls that the test has seen
     near_misses: list[NearMiss] = field(default_factory=list)  # of what was expected in vain
-    things: "WeakSet[Thing]" = field(default_factory=WeakSet)  # that an async test holds
+    things: "WeakSet[LiveObject]" = field(default_factory=WeakSet)  # that an async test holds
     plays: bool = False  # whether a scenario was started
 
     @property
@@ -83,14 +83,14 @@ def match_of(text: str | None, filters: Mapping[str, object], kind: type = Filte
     return {name: value for name, value in made.items() if value is not None}
 
 
-def found(match: Mapping[str, object], after: int = 0) -> Plan[list[Message]]:
+def found(match: Mapping[str, object], after: int = 0) -> CallPlan[list[Message]]:
     """The messages that fit now, oldest first."""
     answer = yield CALLS.wait(timeout=0, after=after, **match)
     return list(read(Waited, answer).messages)
 
 
 def awaited(
-    desk: Desk,
+    context: AccountContext,
     match: Mapping[str, object],
     *,
     asked: Mapping[str, object],
@@ -98,7 +98,7 @@ def awaited(
     timeout: float,
     after: int,
     who: str = "",
-) -> Plan[list[Message]]:
+) -> CallPlan[list[Message]]:
     """The first `count` messages after a number that fit; ExpectationFailed if they do not come in `timeout` seconds.
 
     `asked` is the part of `match` that the test named, and `who` the handset's number if it is about one.
@@ -109,10 +109,10 @@ def awaited(
     if waited.satisfied:
         return list(waited.messages[:count])
     near = _near(waited)
-    desk.near_misses += near
+    context.near_misses += near
     passed = [each for each in (yield from found(match)) if each.seq <= after]
     what = "No message came" if not waited.messages else f"{len(waited.messages)} of {count} messages came"
-    scene = yield from scenery(desk, who)
+    scene = yield from scenery(context, who)
     raise ExpectationFailed(
         failure_messages.unmet(
             f"{what}{' to ' if who else ''}{who} within {timeout:g} s",
@@ -126,7 +126,7 @@ def awaited(
 
 
 def verified(
-    desk: Desk,
+    context: AccountContext,
     match: Mapping[str, object],
     *,
     exactly: int | None = None,
@@ -134,10 +134,10 @@ def verified(
     at_most: int | None = None,
     within: float = 0.0,
     after: int | None = None,
-) -> Plan[Waited]:
+) -> CallPlan[Waited]:
     answer = yield CALLS.verify(match, exactly=exactly, at_least=at_least, at_most=at_most, within=within, after=after)
     waited = read(Waited, answer)
-    desk.near_misses += _near(waited)
+    context.near_misses += _near(waited)
     return waited
 
 
@@ -147,31 +147,33 @@ def _near(waited: Waited) -> list[NearMiss]:
 
 
 def none_came(
-    desk: Desk,
+    context: AccountContext,
     match: Mapping[str, object],
     *,
     asked: Mapping[str, object],
     within: float,
     after: int = 0,
     who: str = "",
-) -> Plan[None]:
+) -> CallPlan[None]:
     """Nothing, if no message after a number fits, and none comes to within real seconds; else ExpectationFailed."""
     __tracebackhide__ = True
-    waited = yield from verified(desk, match, exactly=0, within=within, after=after)
+    waited = yield from verified(context, match, exactly=0, within=within, after=after)
     if not waited.satisfied:
-        scene = yield from scenery(desk, who)
+        scene = yield from scenery(context, who)
         headline = f"{_messages(len(waited.messages))} came{' to ' if who else ''}{who}, and none should"
         raise ExpectationFailed(failure_messages.unmet(headline, match=asked, fits=waited.messages, scene=scene))
 
 
-def as_often(desk: Desk, match: Mapping[str, object], *, within: float, **times: int | None) -> Plan[list[Message]]:
+def as_often(
+    context: AccountContext, match: Mapping[str, object], *, within: float, **times: int | None
+) -> CallPlan[list[Message]]:
     """The messages that fit, if they are as many as they should be; else ExpectationFailed."""
     __tracebackhide__ = True
-    waited = yield from verified(desk, match, within=within, **times)
+    waited = yield from verified(context, match, within=within, **times)
     if waited.satisfied:
         return list(waited.messages)
     wanted = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in times.items() if number is not None)
-    scene = yield from scenery(desk)
+    scene = yield from scenery(context)
     headline = f"{_messages(len(waited.messages))} came; wanted {wanted or 'at least 1'}"
     raise ExpectationFailed(
         failure_messages.unmet(headline, match=match, fits=waited.messages, near=_near(waited), scene=scene)
@@ -182,16 +184,16 @@ def _messages(number: int) -> str:
     return {0: "No message", 1: "1 message"}.get(number, f"{number} messages")
 
 
-def scenery(desk: Desk, who: str = "") -> Plan[Scene]:
+def scenery(context: AccountContext, who: str = "") -> CallPlan[Situation]:
     """What there is to see now, of one handset or of the account."""
     try:
         calls = yield from own_requests()
-        unowned = yield from desk.unowned()
+        unowned = yield from context.unowned()
         conversation = yield from transcript(who) if who else transcripts(CONVERSATIONS)
     except SandboxError as error:  # the reason for the failure counts more than its scenery
-        return Scene(url=desk.url, called=True, transcript=f"It could not be read: {error}")
-    return Scene(
-        url=desk.url,
+        return Situation(url=context.url, called=True, transcript=f"It could not be read: {error}")
+    return Situation(
+        url=context.url,
         called=bool(calls),
         refused=[each for each in calls if each.verdict == "refused"],
         unowned=unowned,
@@ -199,25 +201,25 @@ def scenery(desk: Desk, who: str = "") -> Plan[Scene]:
     )
 
 
-def own_requests(**filters: str) -> Plan[list[Request]]:
+def own_requests(**filters: str) -> CallPlan[list[Request]]:
     """Calls to the gateway with the account's token, oldest first."""
     answer = yield CALLS.list("requests", limit=MOST, **filters)
     return [read(Request, each) for each in reversed(answer["requests"])]
 
 
-def requests(desk: Desk, **filters: str) -> Plan[list[Request]]:
+def requests(context: AccountContext, **filters: str) -> CallPlan[list[Request]]:
     """Calls to the gateway that count as the test's, oldest first, which the test has seen with this."""
-    made = [*(yield from own_requests(**filters)), *(yield from desk.unowned())]
-    desk.looked_at.update(each.id for each in made)
+    made = [*(yield from own_requests(**filters)), *(yield from context.unowned())]
+    context.looked_at.update(each.id for each in made)
     return sorted(made, key=lambda each: each.seq)
 
 
-def transcript(number: str, as_: str = "text") -> Plan[str]:
+def transcript(number: str, as_: str = "text") -> CallPlan[str]:
     text: str = yield CALLS.transcript(number, as_)
     return text
 
 
-def transcripts(most: int = MOST) -> Plan[str]:
+def transcripts(most: int = MOST) -> CallPlan[str]:
     """The conversations of all handsets, or of those that had something to say last."""
     answer = yield CALLS.list("messages", limit=MOST)
     numbers = dict.fromkeys(read(Message, each).handset for each in answer["messages"])
@@ -230,46 +232,46 @@ def transcripts(most: int = MOST) -> Plan[str]:
 # Objects -----------------------------------------------------------------------------------------------------------
 
 
-class OfDesk:
+class OfAccount:
     """An object of an account."""
 
-    _desk: Desk
-    _link: Link
+    _context: AccountContext
+    _link: PlanRunner
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._link = desk.link
+    def __init__(self, context: AccountContext) -> None:
+        self._context = context
+        self._link = context.link
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._desk.name} at {self._desk.url}>"
+        return f"<{type(self).__name__} of {self._context.name} at {self._context.url}>"
 
 
-class Now(OfDesk, Blocking):
+class Sync(OfAccount, Blocking):
     """Whose verbs return when they are done."""
 
 
-class Later(OfDesk, Awaiting):
+class Async(OfAccount, Awaiting):
     """Whose verbs are awaited. After each, what the test holds of the account is renewed."""
 
-    async def _drive(self, plan: Plan[T]) -> T:
+    async def _drive(self, plan: CallPlan[T]) -> T:
         __tracebackhide__ = True
         result = await super()._drive(plan)
-        for thing in tuple(self._desk.things):
+        for thing in tuple(self._context.things):
             if not thing.settled:
                 try:
                     thing.shape = await self._link.run_async(thing.fetched())
                 except Refused as error:
                     if error.status != 404:
                         raise
-                    self._desk.things.discard(thing)  # a reset forgot it, which is no failure of the verb
+                    self._context.things.discard(thing)  # a reset forgot it, which is no failure of the verb
         return result
 
 
-class Thing(OfDesk):
+class LiveObject(OfAccount):
     """Something whose values change while a test holds it."""
 
-    def __init__(self, desk: Desk, shape: Json) -> None:
-        super().__init__(desk)
+    def __init__(self, context: AccountContext, shape: Json) -> None:
+        super().__init__(context)
         self.shape = shape
 
     @property
@@ -282,7 +284,7 @@ class Thing(OfDesk):
         """Whether its values will not change by themselves any more."""
         raise NotImplementedError
 
-    def fetched(self) -> Plan[Json]:
+    def fetched(self) -> CallPlan[Json]:
         raise NotImplementedError
 
     def _now(self) -> Json:
@@ -292,7 +294,7 @@ class Thing(OfDesk):
         return f"<{type(self).__name__} {self.id} {self.shape['state']}>"
 
 
-class Fresh(Thing, Now):
+class SyncLiveObject(LiveObject, Sync):
     """Asks for its values whenever they are read."""
 
     def _now(self) -> Json:
@@ -301,9 +303,9 @@ class Fresh(Thing, Now):
         return self.shape
 
 
-class AsOfLast(Thing, Later):
+class AsyncLiveObject(LiveObject, Async):
     """Has its values as of the last verb of the account that was awaited."""
 
-    def __init__(self, desk: Desk, shape: Json) -> None:
-        super().__init__(desk, shape)
-        desk.things.add(self)
+    def __init__(self, context: AccountContext, shape: Json) -> None:
+        super().__init__(context, shape)
+        context.things.add(self)

@@ -70,8 +70,8 @@ def main() -> None:
     size = int.from_bytes(sys.stdin.buffer.read(4))
     settings = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 -- from its parent
     try:
-        with server.in_thread(settings) as (address, house):
-            _say(url=address.url, control_token=house.control_token)
+        with server.in_thread(settings) as (address, services):
+            _say(url=address.url, control_token=services.control_token)
             sys.stdin.buffer.read(len(END))
     except SandboxError as error:
         _say(error=str(error))

@@ -17,17 +17,17 @@ from sandbox.testkit.assertions import (
     CALLS,
     MOST,
     AccountFilters,
-    AsOfLast,
+    Async,
+    AsyncLiveObject,
     ExpectationFailed,
-    Fresh,
-    Later,
-    Now,
-    OfDesk,
-    Thing,
+    LiveObject,
+    OfAccount,
+    Sync,
+    SyncLiveObject,
     match_of,
     scenery,
 )
-from sandbox.testkit.transport import Json, Plan, Refused, verb
+from sandbox.testkit.transport import CallPlan, Json, Refused, plan_method
 from sandbox.testkit.types import Fault, Miss, read
 
 PATIENCE_S = 5.0  # with what has no time of its own
@@ -41,47 +41,47 @@ class ScenarioInvalid(SandboxError):
     """A scenario cannot be read; every complaint is named by file, line and column."""
 
 
-class _Clock(OfDesk):
+class ClockMethods(OfAccount):
     """The sandbox's time, the same for all of its accounts."""
 
-    @verb
-    def advance(self, seconds: float) -> Plan[None]:
+    @plan_method
+    def advance(self, seconds: float) -> CallPlan[None]:
         """Let time pass, and return after everything that came due has run to its end."""
         yield CALLS.set_clock("advance", seconds)
 
-    @verb
-    def freeze(self) -> Plan[None]:
+    @plan_method
+    def freeze(self) -> CallPlan[None]:
         """Stand still, as a virtual clock does from the start."""
         yield CALLS.set_clock("freeze")
 
-    @verb
-    def resume(self) -> Plan[None]:
+    @plan_method
+    def resume(self) -> CallPlan[None]:
         """Run on from the present moment."""
         yield CALLS.set_clock("resume")
 
-    @verb
-    def system(self) -> Plan[None]:
+    @plan_method
+    def system(self) -> CallPlan[None]:
         """Run at the system's time. What is planned keeps its distance: nothing comes due at once because of it."""
         yield CALLS.set_clock("system")
 
-    @verb
-    def now(self) -> Plan[datetime]:
+    @plan_method
+    def now(self) -> CallPlan[datetime]:
         """The time, in UTC."""
         return datetime.fromisoformat((yield CALLS.clock())["now"])
 
 
-class Clock(_Clock, Now):
-    __doc__ = _Clock.__doc__
+class Clock(ClockMethods, Sync):
+    __doc__ = ClockMethods.__doc__
 
 
-class AsyncClock(_Clock, Later):
-    __doc__ = _Clock.__doc__
+class AsyncClock(ClockMethods, Async):
+    __doc__ = ClockMethods.__doc__
 
 
-class _Faults(OfDesk):
+class FaultsMethods(OfAccount):
     """Failures that the test asks for: counted, and in the order in which calls come."""
 
-    @verb
+    @plan_method
     def add(
         self,
         on: str = "sendsms",
@@ -94,7 +94,7 @@ class _Faults(OfDesk):
         hold: bool | None = None,
         text: str | None = None,
         **filters: Unpack[AccountFilters],
-    ) -> Plan[Fault]:
+    ) -> CallPlan[Fault]:
         """Let the next `times` calls of `sendsms` or `webhook` fail; None: all of them.
 
         They are answered with `status` and `body`, after `delay_s` real seconds, or not at all: `drop` closes the
@@ -104,32 +104,32 @@ class _Faults(OfDesk):
         match = match_of(text, filters, AccountFilters)
         return read(Fault, (yield CALLS.add_fault(on, effect, times=times, match=match)))
 
-    @verb
-    def all(self) -> Plan[list[Fault]]:
+    @plan_method
+    def all(self) -> CallPlan[list[Fault]]:
         """Those that there are, oldest first."""
         answer = yield CALLS.list("faults", limit=MOST)
         return [read(Fault, each) for each in reversed(answer["faults"])]
 
-    @verb
-    def remove(self, fault: Fault) -> Plan[None]:
+    @plan_method
+    def remove(self, fault: Fault) -> CallPlan[None]:
         """Remove one; what it holds goes on."""
         yield CALLS.remove_fault(fault.id)
 
-    @verb
-    def clear(self) -> Plan[None]:
+    @plan_method
+    def clear(self) -> CallPlan[None]:
         """Remove them all."""
         yield CALLS.clear_faults()
 
 
-class Faults(_Faults, Now):
-    __doc__ = _Faults.__doc__
+class Faults(FaultsMethods, Sync):
+    __doc__ = FaultsMethods.__doc__
 
 
-class AsyncFaults(_Faults, Later):
-    __doc__ = _Faults.__doc__
+class AsyncFaults(FaultsMethods, Async):
+    __doc__ = FaultsMethods.__doc__
 
 
-class _Run(Thing):
+class RunMethods(LiveObject):
     """A scenario that is played. Its values are as fresh as those of a WebhookDelivery."""
 
     @property
@@ -163,12 +163,12 @@ class _Run(Thing):
     def settled(self) -> bool:
         return str(self.shape["state"]) != "running"
 
-    def fetched(self) -> Plan[Json]:
+    def fetched(self) -> CallPlan[Json]:
         shape: Json = yield CALLS.get_run(self.scenario, self.id)
         return shape
 
-    @verb
-    def wait(self, *, timeout: float | None = None) -> Plan[None]:
+    @plan_method
+    def wait(self, *, timeout: float | None = None) -> CallPlan[None]:
         """Return once every step is done. Raises ExpectationFailed if it fails, or is not done in real seconds.
 
         Without `timeout` each step has the time that the scenario gives it, and those that it gives none 5 s in all.
@@ -180,7 +180,7 @@ class _Run(Thing):
         if self.shape["state"] != "finished":
             raise ExpectationFailed((yield from self.told()))
 
-    def played(self, seconds: float, *, in_its_own_time: bool = True) -> Plan[None]:
+    def played(self, seconds: float, *, in_its_own_time: bool = True) -> CallPlan[None]:
         """Return when it has ended, or after real seconds; but on a clock that stands still not before everything has
         happened that is planned, in the time that each step gives."""
         begun, seen = stopwatch(), 0
@@ -210,15 +210,15 @@ class _Run(Thing):
 
     def _planned(self, clock: Json) -> Json | None:
         """What comes next for the account on a clock that stands still."""
-        mine: list[Json] = [each for each in clock["due"] if each["account"] == self._desk.name]
+        mine: list[Json] = [each for each in clock["due"] if each["account"] == self._context.name]
         return mine[0] if mine and clock["frozen"] else None
 
-    @verb
-    def stop(self) -> Plan[None]:
+    @plan_method
+    def stop(self) -> CallPlan[None]:
         """End it; what it had planned does not happen."""
         self.shape = yield CALLS.stop_run(self.scenario, self.id)
 
-    def told(self) -> Plan[str]:
+    def told(self) -> CallPlan[str]:
         """Where it stands, in words."""
         it = self.shape
         where = f"The scenario {it['scenario']} is {it['state']} at step {it['step'] + 1} of {it['steps']}"
@@ -226,19 +226,19 @@ class _Run(Thing):
             where = f"The scenario {it['scenario']} is finished"
         headline = f"{where}{': ' if it['reason'] else '.'}{visible(it['reason'])}"
         misses = failure_messages.misses([read(Miss, each) for each in it["misses"]])
-        scene = yield from scenery(self._desk, it["msisdn"] or "")
+        scene = yield from scenery(self._context, it["msisdn"] or "")
         return failure_messages.failed("\n\n".join(filter(None, [headline, misses])), scene)
 
 
-class Run(_Run, Fresh):
-    __doc__ = _Run.__doc__
+class Run(RunMethods, SyncLiveObject):
+    __doc__ = RunMethods.__doc__
 
 
-class AsyncRun(_Run, AsOfLast):
-    __doc__ = _Run.__doc__
+class AsyncRun(RunMethods, AsyncLiveObject):
+    __doc__ = RunMethods.__doc__
 
 
-def known_scenario(scenario: str | Path) -> Plan[str]:
+def known_scenario(scenario: str | Path) -> CallPlan[str]:
     """The name under which the sandbox knows a scenario, which is told to it first if it is a file or YAML."""
     if isinstance(scenario, str) and "\n" not in scenario and not scenario.endswith((".yaml", ".yml")):
         return scenario

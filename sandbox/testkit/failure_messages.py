@@ -14,7 +14,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Situation:
     """What there was to see when an expectation was not met."""
 
     url: str
@@ -28,7 +28,7 @@ def unmet(
     headline: str,
     *,
     match: Mapping[str, object],
-    scene: Scene,
+    scene: Situation,
     fits: Sequence[Message] = (),
     near: Sequence[NearMiss] = (),
     passed: Sequence[Message] = (),
@@ -47,12 +47,12 @@ def unmet(
     )
 
 
-def failed(headline: str, scene: Scene) -> str:
+def failed(headline: str, scene: Situation) -> str:
     """The whole message of something that failed by itself."""
     return _text(headline, *_sections(scene))
 
 
-def _sections(scene: Scene) -> Iterator[str]:
+def _sections(scene: Situation) -> Iterator[str]:
     if scene.transcript:
         yield _section("The conversation:", map(visible, scene.transcript.split("\n")))
     refused = refusals(scene)
@@ -61,7 +61,7 @@ def _sections(scene: Scene) -> Iterator[str]:
     yield refused
 
 
-def refusals(scene: Scene) -> str:
+def refusals(scene: Situation) -> str:
     """Calls that the gateway refused, and why."""
     unowned = "Calls came with a token that no account has (does the application use ninebits.token?):"
     return _text(

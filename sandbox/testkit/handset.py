@@ -11,30 +11,30 @@ from sandbox.rules.correlation import sent_upon
 from sandbox.testkit import failure_messages
 from sandbox.testkit.assertions import (
     CALLS,
-    AsOfLast,
-    Desk,
+    AccountContext,
+    Async,
+    AsyncLiveObject,
     ExpectationFailed,
     Filters,
-    Fresh,
-    Later,
-    Now,
-    OfDesk,
-    Thing,
+    LiveObject,
+    OfAccount,
+    Sync,
+    SyncLiveObject,
     awaited,
     found,
     match_of,
     none_came,
     scenery,
 )
-from sandbox.testkit.transport import Json, Plan, Refused, reading, verb
+from sandbox.testkit.transport import CallPlan, Json, Refused, plan_method, plan_property
 from sandbox.testkit.types import Attempt, Message, read
 
-D = TypeVar("D", bound="_WebhookDelivery[Any]")
+D = TypeVar("D", bound="WebhookDeliveryMethods[Any]")
 
 _FINAL = ("delivered", "cancelled")  # any other state may change, if only because somebody attempts it by hand
 
 
-class _WebhookDelivery(Thing, Generic[D]):
+class WebhookDeliveryMethods(LiveObject, Generic[D]):
     """One payload that the application was owed, with its attempts.
 
     Its values are those of the moment in which they are read; on the async twin, of the last verb that was awaited.
@@ -78,8 +78,8 @@ class _WebhookDelivery(Thing, Generic[D]):
     def settled(self) -> bool:
         return self.shape["state"] in _FINAL
 
-    @reading
-    def caused(self) -> Plan[list[Message]]:
+    @plan_property
+    def caused(self) -> CallPlan[list[Message]]:
         """The messages that the application sent to the handset after this webhook, before its next text."""
         answer = yield CALLS.get("messages", self.message_id)
         text = read(Message, answer)
@@ -87,53 +87,53 @@ class _WebhookDelivery(Thing, Generic[D]):
         came = yield from found({"from": text.shortcode, "to": text.handset, "direction": "mt"}, after=text.seq)
         return sent_upon(text, came, later)
 
-    @verb
-    def attempt(self) -> Plan[None]:
+    @plan_method
+    def attempt(self) -> CallPlan[None]:
         """Post it once more now, beside its schedule, and return after the application answered."""
         self.shape = yield CALLS.attempt(self.id)
 
-    @verb
-    def redeliver(self, body: str | None = None) -> Plan[D]:
+    @plan_method
+    def redeliver(self, body: str | None = None) -> CallPlan[D]:
         """Post the same bytes anew, as a webhook that comes twice, or another `body` to see what the application makes
         of it; return after the application answered."""
         more = {} if body is None else {"body": body}
-        return cast(D, type(self)(self._desk, (yield CALLS.redeliver(self.id, **more))))
+        return cast(D, type(self)(self._context, (yield CALLS.redeliver(self.id, **more))))
 
-    @verb
-    def cancel(self) -> Plan[None]:
+    @plan_method
+    def cancel(self) -> CallPlan[None]:
         """Post it no more."""
         self.shape = yield CALLS.cancel(self.id)
 
-    def fetched(self) -> Plan[Json]:
+    def fetched(self) -> CallPlan[Json]:
         shape: Json = yield CALLS.get("webhook-deliveries", self.id)
         return shape
 
 
-class WebhookDelivery(_WebhookDelivery["WebhookDelivery"], Fresh):
-    __doc__ = _WebhookDelivery.__doc__
+class WebhookDelivery(WebhookDeliveryMethods["WebhookDelivery"], SyncLiveObject):
+    __doc__ = WebhookDeliveryMethods.__doc__
 
 
-class AsyncWebhookDelivery(_WebhookDelivery["AsyncWebhookDelivery"], AsOfLast):
-    __doc__ = _WebhookDelivery.__doc__
+class AsyncWebhookDelivery(WebhookDeliveryMethods["AsyncWebhookDelivery"], AsyncLiveObject):
+    __doc__ = WebhookDeliveryMethods.__doc__
 
 
-class _Handset(OfDesk, Generic[D]):
+class HandsetMethods(OfAccount, Generic[D]):
     """One handset, by its `number`. Waits go forward: each goes on after the message that the one before gave."""
 
     _delivery: type[D]
 
-    def __init__(self, desk: Desk, number: str) -> None:
-        super().__init__(desk)
+    def __init__(self, context: AccountContext, number: str) -> None:
+        super().__init__(context)
         self.number = number
         self._cursor = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.number}>"
 
-    @verb
+    @plan_method
     def wait_for_message(
         self, text: str | None = None, *, timeout: float = 5.0, **filters: Unpack[Filters]
-    ) -> Plan[Message]:
+    ) -> CallPlan[Message]:
         """The next message that fits, once it is there. `text` is a glob over the whole text.
 
         Raises ExpectationFailed if none comes in `timeout` real seconds.
@@ -141,40 +141,40 @@ class _Handset(OfDesk, Generic[D]):
         __tracebackhide__ = True
         return (yield from self._next(match_of(text, filters), 1, timeout))[0]
 
-    @verb
+    @plan_method
     def wait_for_messages(
         self, count: int, text: str | None = None, *, timeout: float = 5.0, **filters: Unpack[Filters]
-    ) -> Plan[list[Message]]:
+    ) -> CallPlan[list[Message]]:
         """The next `count` messages that fit, once they are there."""
         __tracebackhide__ = True
         return (yield from self._next(match_of(text, filters), count, timeout))
 
-    @verb
+    @plan_method
     def assert_no_message(
         self, text: str | None = None, *, within: float = 0.2, **filters: Unpack[Filters]
-    ) -> Plan[None]:
+    ) -> CallPlan[None]:
         """No message that fits has come since the last wait, and none comes within so many real seconds."""
         __tracebackhide__ = True
         asked = match_of(text, filters)
         yield from none_came(
-            self._desk, self._mine(asked), asked=asked, within=within, after=self._cursor, who=self.number
+            self._context, self._mine(asked), asked=asked, within=within, after=self._cursor, who=self.number
         )
 
-    @verb
-    def messages(self, text: str | None = None, **filters: Unpack[Filters]) -> Plan[list[Message]]:
+    @plan_method
+    def messages(self, text: str | None = None, **filters: Unpack[Filters]) -> CallPlan[list[Message]]:
         """All messages that it got, oldest first; this moves no wait forward."""
         return (yield from found(self._mine(match_of(text, filters))))
 
-    @reading
-    def last(self) -> Plan[Message | None]:
+    @plan_property
+    def last(self) -> CallPlan[Message | None]:
         """The last message that it got; None if there is none."""
         came = yield from found(self._mine({}))
         return came[-1] if came else None
 
-    @verb
+    @plan_method
     def reply(
         self, text: str, *, session_id: str | None = None, to: str | None = None, wait: bool | float = True
-    ) -> Plan[D]:
+    ) -> CallPlan[D]:
         """Reply to the last message, in its session unless another is named, and return after the application answered.
 
         A handset that nobody has texted yet texts the account's shortcode. `wait` False returns at once, a number after
@@ -187,22 +187,22 @@ class _Handset(OfDesk, Generic[D]):
         except Refused as error:
             if to is not None or error.status != 409 or (yield from found(self._mine({}))):
                 raise
-            answer = yield CALLS.send(self.number, text, wait=wait, **{**asked, "to": self._desk.shortcode})
+            answer = yield CALLS.send(self.number, text, wait=wait, **{**asked, "to": self._context.shortcode})
         return self._delivered(answer)
 
-    @verb
+    @plan_method
     def send(
         self, text: str, to: str | None = None, *, session_id: str | None = None, wait: bool | float = True
-    ) -> Plan[D]:
+    ) -> CallPlan[D]:
         """Text a shortcode, by default the account's, out of the blue and in a new session; else as `reply`."""
         asked = {} if session_id is None else {"session_id": session_id}
-        answer = yield CALLS.send(self.number, text, to=to or self._desk.shortcode, wait=wait, **asked)
+        answer = yield CALLS.send(self.number, text, to=to or self._context.shortcode, wait=wait, **asked)
         return self._delivered(answer)
 
-    @verb
+    @plan_method
     def converse(
         self, turns: Sequence[str | tuple[str, str]], *, timeout: float = 5.0, ignore_case: bool = False
-    ) -> Plan[list[Message]]:
+    ) -> CallPlan[list[Message]]:
         """Wait for a text, reply, wait for the next, reply … Returns the messages that came.
 
         `turns` are globs and replies in turn, and may be written as pairs: `[("*cinema?*", "yesterday"), "*thank*"]`.
@@ -217,17 +217,17 @@ class _Handset(OfDesk, Generic[D]):
                 delivery = self._delivered((yield CALLS.reply(self.number, text)))
                 if delivery.shape["state"] != "delivered":
                     headline = f"The application did not take the reply {text!r}, which is {delivery.shape['state']}."
-                    scene = yield from scenery(self._desk, self.number)
+                    scene = yield from scenery(self._context, self.number)
                     raise ExpectationFailed(failure_messages.failed(headline, scene))
         return came
 
     def _mine(self, asked: dict[str, object]) -> dict[str, object]:
         return {**asked, "to": self.number, "direction": "mt", "state": "arrived"}
 
-    def _next(self, asked: dict[str, object], count: int, timeout: float) -> Plan[list[Message]]:
+    def _next(self, asked: dict[str, object], count: int, timeout: float) -> CallPlan[list[Message]]:
         __tracebackhide__ = True
         came = yield from awaited(
-            self._desk,
+            self._context,
             self._mine(asked),
             asked=asked,
             count=count,
@@ -244,14 +244,14 @@ class _Handset(OfDesk, Generic[D]):
                 "The text was posted nowhere, because the account has no client_url. Set it before a handset texts: "
                 'ninebits.client_url = "http://127.0.0.1:8000/sms"'
             )
-        return self._delivery(self._desk, answer["webhook_delivery"])
+        return self._delivery(self._context, answer["webhook_delivery"])
 
 
-class Handset(_Handset[WebhookDelivery], Now):
-    __doc__ = _Handset.__doc__
+class Handset(HandsetMethods[WebhookDelivery], Sync):
+    __doc__ = HandsetMethods.__doc__
     _delivery = WebhookDelivery
 
 
-class AsyncHandset(_Handset[AsyncWebhookDelivery], Later):
-    __doc__ = _Handset.__doc__
+class AsyncHandset(HandsetMethods[AsyncWebhookDelivery], Async):
+    __doc__ = HandsetMethods.__doc__
     _delivery = AsyncWebhookDelivery

@@ -31,7 +31,7 @@ _RETRY_AFTER = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ReceivedRequest:
     """A request as it came in."""
 
     method: str
@@ -56,7 +56,7 @@ class Connection:
         *,
         pause_s: float,
         healthy_url: str,
-        received: Callable[[Request], None],
+        received: Callable[[ReceivedRequest], None],
         sent: Callable[[int], None],
     ) -> None:
         self.pause_s = pause_s
@@ -71,13 +71,13 @@ class Connection:
         first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
         return first, tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
 
-    async def request(self) -> Request:
+    async def request(self) -> ReceivedRequest:
         """The next request: read, and told. A body is read only where Content-Length says how long it is."""
         first, headers = await self.head()
         length = next((value for name, value in headers if name.lower() == "content-length"), "0")
         body = await self._reader.readexactly(min(int(length), BODY_KEPT) if length.isdecimal() else 0)
         method, _, rest = first.partition(" ")
-        request = Request(method=method, target=rest.rpartition(" ")[0], headers=headers, body=body)
+        request = ReceivedRequest(method=method, target=rest.rpartition(" ")[0], headers=headers, body=body)
         self._received(request)
         return request
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from sandbox.client import SandboxClient
-from sandbox.model import Entry, News
+from sandbox.model import Event, EventType
 from sandbox.settings import Settings
 from sandbox.system import greenlets
 from sandbox.testkit import child_process
-from sandbox.testkit.transport import Link, Transport
+from sandbox.testkit.transport import PlanRunner, Transport
 
 if TYPE_CHECKING:
-    from sandbox.core.services import House
+    from sandbox.core.services import Services
 
 
 class Own(Protocol):
@@ -32,8 +32,8 @@ class Own(Protocol):
 class _Inside:
     """In this process: no call need be made for it."""
 
-    def __init__(self, house: "House") -> None:
-        self._house = house
+    def __init__(self, services: "Services") -> None:
+        self._house = services
         self._last_unowned = 0
 
     def ahead_s(self) -> float:
@@ -42,9 +42,9 @@ class _Inside:
     def last_unowned(self) -> int:
         return self._last_unowned
 
-    def note(self, entry: Entry) -> bool:
+    def note(self, entry: Event) -> bool:
         """Hear the news; none is wanted later."""
-        if entry.kind is News.MESSAGE_REFUSED and entry.account is None:
+        if entry.kind is EventType.MESSAGE_REFUSED and entry.account is None:
             self._last_unowned = entry.seq
         return False
 
@@ -72,13 +72,13 @@ def running(settings: Settings) -> Iterator[tuple[Transport, Own]]:
     if greenlets.replace_threads():
         with child_process.serving(settings) as (url, control_token):
             transport = Transport(url, control_token)
-            yield transport, _Beside(SandboxClient.over(Link(transport)))
+            yield transport, _Beside(SandboxClient.over(PlanRunner(transport)))
     else:
         from sandbox import server
 
         if "pyfakefs" in sys.modules:  # which forgets the modules that were imported while it replaced the file system
             server.import_late()
-        with server.in_thread(settings) as (address, house):
-            own = _Inside(house)
-            with house.bus.subscribe(own.note):
-                yield Transport(address.url, house.control_token), own
+        with server.in_thread(settings) as (address, services):
+            own = _Inside(services)
+            with services.bus.subscribe(own.note):
+                yield Transport(address.url, services.control_token), own

@@ -52,7 +52,7 @@ def _complaint(error: Json) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)  # with slots too, Python 3.11 could not make a Call[str]
-class Call(Generic[T]):
+class HttpCall(Generic[T]):
     """One request to a sandbox, whose answer is a T: an object of JSON, or the text of anything else."""
 
     method: str
@@ -63,7 +63,7 @@ class Call(Generic[T]):
     timeout_s: float = TIMEOUT_S
 
 
-Plan = Generator[Call[Any], Any, T]
+CallPlan = Generator[HttpCall[Any], Any, T]
 """What a verb does: calls one after the other, and in the end a result."""
 
 
@@ -283,13 +283,13 @@ def _tls_context() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PlanRunner:
     """A transport, in the name of one account (None: the default one)."""
 
     transport: Transport
     account: str | None = None
 
-    def run(self, plan: Plan[T]) -> T:
+    def run(self, plan: CallPlan[T]) -> T:
         """Do what a plan says, and return its result."""
         __tracebackhide__ = True
         try:
@@ -305,7 +305,7 @@ class Link:
             result: T = end.value
             return result
 
-    async def run_async(self, plan: Plan[T]) -> T:
+    async def run_async(self, plan: CallPlan[T]) -> T:
         """As `run`, without blocking the event loop."""
         __tracebackhide__ = True
         try:
@@ -321,7 +321,7 @@ class Link:
             result: T = end.value
             return result
 
-    def target(self, call: Call[Any]) -> str:
+    def target(self, call: HttpCall[Any]) -> str:
         if call.path.startswith("/"):
             return call.path
         given = {name: _in_query(value) for name, value in call.query.items() if value is not None}
@@ -329,12 +329,12 @@ class Link:
             given["account"] = self.account
         return f"/_sandbox/v1/{call.path}" + (f"?{urlencode(given)}" if given else "")
 
-    def headers(self, call: Call[Any]) -> Mapping[str, str]:
+    def headers(self, call: HttpCall[Any]) -> Mapping[str, str]:
         token = call.token or self.transport.control_token
         made = {"Content-Type": "application/json"}  # which a control API takes for whatever changes something
         return {**made, "Authorization": f"Bearer {token}"} if token else made
 
-    def _wire(self, call: Call[Any]) -> Wire:
+    def _wire(self, call: HttpCall[Any]) -> Wire:
         body = call.body if call.body is None or isinstance(call.body, bytes) else json.dumps(call.body).encode()
         return Wire(call.method, self.target(call), body, self.headers(call), call.timeout_s)
 
@@ -362,9 +362,9 @@ def _checked(status: int, content_type: str, body: bytes, url: str) -> Any:
 class Blocking:
     """Whose verbs return when they are done."""
 
-    _link: Link
+    _link: PlanRunner
 
-    def _drive(self, plan: Plan[T]) -> T:
+    def _drive(self, plan: CallPlan[T]) -> T:
         __tracebackhide__ = True
         return self._link.run(plan)
 
@@ -372,21 +372,21 @@ class Blocking:
 class Awaiting:
     """Whose verbs are awaited."""
 
-    _link: Link
+    _link: PlanRunner
 
-    async def _drive(self, plan: Plan[T]) -> T:
+    async def _drive(self, plan: CallPlan[T]) -> T:
         __tracebackhide__ = True
         return await self._link.run_async(plan)
 
 
-class verb(Generic[P, T]):
+class plan_method(Generic[P, T]):
     """A method that is written once, as a plan: it returns a T on what is Blocking, and is awaited on what is Awaiting.
 
     Verbs do not call each other through `self`, which would carry them out instead of joining their plans; what two of
     them share is a plain generator method.
     """
 
-    def __init__(self, plan: Callable[Concatenate[Any, P], Plan[T]]) -> None:
+    def __init__(self, plan: Callable[Concatenate[Any, P], CallPlan[T]]) -> None:
         @wraps(plan)
         def at_once(it: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
             __tracebackhide__ = True
@@ -417,10 +417,10 @@ class verb(Generic[P, T]):
         return function if it is None else MethodType(function, it)
 
 
-class reading(property, Generic[T]):
+class plan_property(property, Generic[T]):
     """An attribute that asks the sandbox: a T on what is Blocking, to be awaited on what is Awaiting."""
 
-    def __init__(self, plan: Callable[[Any], Plan[T]]) -> None:
+    def __init__(self, plan: Callable[[Any], CallPlan[T]]) -> None:
         super().__init__(lambda it: it._drive(plan(it)))
         self.__doc__ = plan.__doc__
 
@@ -434,16 +434,16 @@ class reading(property, Generic[T]):
         return super().__get__(it, owner)
 
 
-class operation(Generic[P, T]):
+class endpoint(Generic[P, T]):
     """A method that describes one call: its answer on what is Blocking, awaited on what is Awaiting, else the Call."""
 
-    def __init__(self, describe: Callable[Concatenate[Any, P], Call[T]]) -> None:
+    def __init__(self, describe: Callable[Concatenate[Any, P], HttpCall[T]]) -> None:
         @wraps(describe)
-        def plan(it: Any, /, *args: P.args, **kwargs: P.kwargs) -> Plan[T]:
+        def plan(it: Any, /, *args: P.args, **kwargs: P.kwargs) -> CallPlan[T]:
             answer: T = yield describe(it, *args, **kwargs)
             return answer
 
-        self._verb = verb(plan)
+        self._verb = plan_method(plan)
         self._describe = describe
         update_wrapper(cast(Any, self), describe)
 
@@ -454,7 +454,7 @@ class operation(Generic[P, T]):
     @overload
     def __get__(self, it: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     @overload
-    def __get__(self, it: object, owner: type) -> Callable[P, Call[T]]: ...
+    def __get__(self, it: object, owner: type) -> Callable[P, HttpCall[T]]: ...
     def __get__(self, it: object, owner: type) -> Any:
         if it is None or isinstance(it, Blocking | Awaiting):
             return self._verb.__get__(it, owner)

@@ -35,7 +35,7 @@ from sandbox.transfer.identity import Identity
 from sandbox.transfer.lines import (
     MOST_CHARS,
     MOST_LINE,
-    Fields,
+    LineFields,
     Wrong,
     edited_payload,
     header_name,
@@ -69,7 +69,7 @@ UNDER_WAY = "The attempt was under way when this was exported. Whether the appli
 # What a file says ---------------------------------------------------------------------------------------------------
 
 
-class Complaint(NamedTuple):
+class ImportComplaint(NamedTuple):
     """What is wrong with a line, counted from 1."""
 
     line: int
@@ -113,7 +113,7 @@ class Texted:
         return 1 + sum(1 + len(each.attempts) for each in self.owed)
 
 
-class Refused(NamedTuple):
+class ImportedRefusal(NamedTuple):
     request: RecordedRequest
     headers: bytes
 
@@ -123,7 +123,7 @@ class Entry:
     """What is taken in as a whole, or not at all: a message with all that belongs to it, or one other thing."""
 
     line: int  # where it begins
-    thing: Handset | OwnScenario | Texted | Refused
+    thing: Handset | OwnScenario | Texted | ImportedRefusal
     identity: Identity | None = None  # of a message or refused call; a handset is told by its number, and so on
     occurrence: int = 1  # which of those it is that are alike in the file, counted from 1
 
@@ -147,7 +147,7 @@ class Entry:
             case Texted(owed=owed):
                 attempts = sum(len(each.attempts) for each in owed)
                 return {"messages": 1, "webhook_deliveries": len(owed), "attempts": attempts}
-            case Refused():
+            case ImportedRefusal():
                 return {"refusals": 1}
             case OwnScenario():
                 return {"scenarios": 1}
@@ -227,19 +227,19 @@ class Import:
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
-def read(lines: Iterable[str | bytes], limits: Limits = DEFAULTS) -> Import | tuple[Complaint, ...]:
+def read(lines: Iterable[str | bytes], limits: Limits = DEFAULTS) -> Import | tuple[ImportComplaint, ...]:
     """What a file holds, or at most `MOST_COMPLAINTS` complaints about it. Changes nothing.
 
     The account in the file is for people: what the lines hold goes under whichever account they are written to, and
     that keeps its own settings. Numbers tell the file's things apart, and are given anew.
     """
-    reading = _Reading(limits)
-    complaints: list[Complaint] = []
+    reading = _FileReader(limits)
+    complaints: list[ImportComplaint] = []
     for number, each in enumerate(lines, 1):
         try:
             reading.take(number, each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each)
         except Wrong as wrong:
-            complaints.append(Complaint(number, str(wrong)))
+            complaints.append(ImportComplaint(number, str(wrong)))
             if len(complaints) == MOST_COMPLAINTS or not reading.begun or reading.full:
                 break
     if not complaints:
@@ -257,7 +257,7 @@ _COUNTED = {  # a line's type -> the name under which it is counted
 }
 
 
-class _Reading:
+class _FileReader:
     """What was read so far."""
 
     def __init__(self, limits: Limits) -> None:
@@ -282,7 +282,7 @@ class _Reading:
         kind = value.pop("type", None)
         if not self.begun and kind != "export":
             raise Wrong('This is no export of a sandbox. The first line has to be {"type": "export", "version": 1}.')
-        fields = Fields(value)
+        fields = LineFields(value)
         match kind:
             case "export":
                 self._begin(fields)
@@ -307,35 +307,37 @@ class _Reading:
         if kind in _COUNTED:
             self.found.counts[_COUNTED[kind]] += 1
 
-    def end(self) -> list[Complaint]:
+    def end(self) -> list[ImportComplaint]:
         """What only the whole file tells."""
         if not self.begun:
-            return [Complaint(1, "The file is empty. Send what an export answered.")]
+            return [ImportComplaint(1, "The file is empty. Send what an export answered.")]
         complaints = []
         for number, it in self._texted.values():
             there = [each.delivery.seq for each in it.owed]
             wanted = it.message.delivery_seq
             if wanted is not None and wanted not in there:
-                complaints.append(Complaint(number, f"webhook_delivery_id is w{wanted}, which no line gives to it."))
+                complaints.append(
+                    ImportComplaint(number, f"webhook_delivery_id is w{wanted}, which no line gives to it.")
+                )
             elif there:
                 it.message = replace(it.message, state=MessageState.ROUTED, delivery_seq=wanted or there[0])
         return complaints[:MOST_COMPLAINTS]
 
-    def _begin(self, fields: Fields) -> None:
+    def _begin(self, fields: LineFields) -> None:
         if self.begun:
             raise Wrong("Here another export begins. Send one at a time.")
         if (version := fields.whole("version", 1, 1_000_000)) != VERSION:
             raise Wrong(f"The export is of version {version}; this sandbox reads version {VERSION}.")
         self.begun = True
 
-    def _message(self, number: int, fields: Fields) -> None:
+    def _message(self, number: int, fields: LineFields) -> None:
         it = Texted(*_message(fields, self._limits))
         if it.message.seq in self._texted:
             raise Wrong(f"id is {it.message.id}, as on line {self._texted[it.message.seq][0]}. Each message has one.")
         self._texted[it.message.seq] = number, it
         self._add(number, it, identity.of_message(it.message, it.submission), fields)
 
-    def _add(self, number: int, it: Texted | Refused, told_by: Identity, fields: Fields) -> None:
+    def _add(self, number: int, it: Texted | ImportedRefusal, told_by: Identity, fields: LineFields) -> None:
         if self._recorded == self._limits.messages:
             self.full = True
             raise Wrong(
@@ -347,7 +349,7 @@ class _Reading:
         stated = fields.optional("occurrence", partial(fields.whole, least=1, most=MOST_LINES))
         self.found.entries.append(Entry(line=number, thing=it, identity=told_by, occurrence=stated or alike))
 
-    def _delivery(self, fields: Fields) -> None:
+    def _delivery(self, fields: LineFields) -> None:
         message_seq = fields.identifier("message_id", "m")
         _, owner = self._texted.get(message_seq, (0, None))
         if owner is None or owner.message.direction is Direction.MT:
@@ -362,7 +364,7 @@ class _Reading:
         owner.owed.append(it)
         _bounded(owner)
 
-    def _attempt(self, fields: Fields) -> None:
+    def _attempt(self, fields: LineFields) -> None:
         delivery_seq = fields.identifier("webhook_delivery_id", "w")
         owner = self._owed.get(delivery_seq)
         if owner is None:
@@ -380,7 +382,7 @@ def _bounded(it: Texted) -> None:
         raise Wrong(f"{it.message.id} has more than {MOST_OWED} webhook deliveries and attempts. Leave some out.")
 
 
-def _handset(fields: Fields) -> Handset:
+def _handset(fields: LineFields) -> Handset:
     return Handset(
         account="",
         msisdn=fields("msisdn", "a phone number in international form", msisdn),
@@ -390,7 +392,7 @@ def _handset(fields: Fields) -> Handset:
     )
 
 
-def _scenario(fields: Fields) -> OwnScenario:
+def _scenario(fields: LineFields) -> OwnScenario:
     name = fields("name", "1 to 64 of: a-z, 0-9, point, hyphen, underscore", scenario_name)
     source = fields.text("source", MOST_LINE)
     from sandbox.scenario import script  # brings a YAML parser along, which few files need
@@ -401,7 +403,7 @@ def _scenario(fields: Fields) -> OwnScenario:
     return OwnScenario(account="", name=name, source=source, changed_ms=fields.moment("changed_at"))
 
 
-def _message(fields: Fields, limits: Limits) -> tuple[Message, messages.Submission]:
+def _message(fields: LineFields, limits: Limits) -> tuple[Message, messages.Submission]:
     direction = fields.choice("direction", Direction)
     is_mt = direction is Direction.MT
     text = fields.text("text", limits.text)
@@ -430,10 +432,10 @@ def _message(fields: Fields, limits: Limits) -> tuple[Message, messages.Submissi
     ), _submission(fields, limits)
 
 
-def _submission(fields: Fields, limits: Limits) -> messages.Submission:
+def _submission(fields: LineFields, limits: Limits) -> messages.Submission:
     """The call that an MT message came in; an MO message has none."""
     fields.optional("webhook_delivery_id", lambda _: None)
-    call = Fields(fields("request", "an object", mapping), "request: ")
+    call = LineFields(fields("request", "an object", mapping), "request: ")
     if not call:
         return messages.Submission(client="", headers=b"", body=b"", answer=b"")
     found = messages.Submission(
@@ -446,7 +448,7 @@ def _submission(fields: Fields, limits: Limits) -> messages.Submission:
     return found
 
 
-def _refusal(fields: Fields, limits: Limits) -> Refused:
+def _refusal(fields: LineFields, limits: Limits) -> ImportedRefusal:
     lines = messages.header_lines(fields.each("headers", _header))
     request = RecordedRequest(
         seq=fields.identifier("id", "r"),
@@ -462,10 +464,10 @@ def _refusal(fields: Fields, limits: Limits) -> Refused:
         problems=fields.each("problems", _problem),
         warnings=(),
     )
-    return Refused(request, lines)
+    return ImportedRefusal(request, lines)
 
 
-def _problem(fields: Fields) -> Problem:
+def _problem(fields: LineFields) -> Problem:
     return Problem(
         field=fields.optional("field", partial(fields.text, most=MOST_CHARS)),
         code=fields.text("code", MOST_CHARS),
@@ -474,7 +476,7 @@ def _problem(fields: Fields) -> Problem:
     )
 
 
-def _header(fields: Fields) -> tuple[bytes, bytes]:
+def _header(fields: LineFields) -> tuple[bytes, bytes]:
     name = fields("name", "the name of a header", header_name)
     value = fields.wire("value", MOST_CHARS)
     if b"\n" in value:
@@ -483,7 +485,7 @@ def _header(fields: Fields) -> tuple[bytes, bytes]:
     return name.encode("latin-1"), value if masked(name, shown) == shown else masked(name, shown).encode()
 
 
-def _delivery(fields: Fields, message: Message) -> WebhookDelivery:
+def _delivery(fields: LineFields, message: Message) -> WebhookDelivery:
     state = fields.choice("state", DeliveryState)
     edited = fields.flag("edited")
     if edited:
@@ -507,7 +509,7 @@ def _delivery(fields: Fields, message: Message) -> WebhookDelivery:
     )
 
 
-def _attempt(fields: Fields, delivery_seq: int) -> Attempt:
+def _attempt(fields: LineFields, delivery_seq: int) -> Attempt:
     kind = fields.choice("outcome", OutcomeKind)
     status: int | None = None
     if kind is OutcomeKind.ANSWERED:
@@ -532,6 +534,6 @@ def _attempt(fields: Fields, delivery_seq: int) -> Attempt:
     )
 
 
-def _answered_header(fields: Fields) -> tuple[str, str]:
+def _answered_header(fields: LineFields) -> tuple[str, str]:
     name = fields.text("name", MOST_CHARS)
     return name, masked(name, fields.text("value", MOST_CHARS))

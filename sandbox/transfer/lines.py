@@ -102,7 +102,7 @@ def _strings(value: object) -> Iterator[str]:
             todo += each
 
 
-class Fields:
+class LineFields:
     """The values of a line, taken one by one; `done` complains about those that nobody took."""
 
     def __init__(self, given: Mapping[str, object], place: str = "") -> None:
@@ -181,13 +181,13 @@ class Fields:
             return None
         return read(name)
 
-    def each(self, name: str, read: Callable[["Fields"], T]) -> tuple[T, ...]:
+    def each(self, name: str, read: Callable[["LineFields"], T]) -> tuple[T, ...]:
         """A list of objects, each read by `read`; one that is left out is empty."""
         found = []
         for each in self(name, "a list of objects", _list):
             if not isinstance(each, dict):
                 raise Wrong(f"{self._place}{name} holds {quote(each)}. It has to be a list of objects.")
-            fields = Fields(each, f"{self._place}{name}: ")
+            fields = LineFields(each, f"{self._place}{name}: ")
             found.append(read(fields))
             fields.done()
         return tuple(found)

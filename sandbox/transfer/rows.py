@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sandbox.clock import to_iso
 from sandbox.errors import Conflict, NotFound
-from sandbox.model import Attempt, Direction, Handset, Message, News, Outcome, OutcomeKind, WebhookDelivery
+from sandbox.model import Attempt, Direction, EventType, Handset, Message, Outcome, OutcomeKind, WebhookDelivery
 from sandbox.settings import mask, mask_url
 from sandbox.store import accounts, journal, messages, outbox, scenarios
 from sandbox.store.database import Queries, Tx
@@ -24,13 +24,13 @@ from sandbox.transfer.imports import (
     UNDER_WAY,
     VERSION,
     Batch,
-    Complaint,
     Entry,
     Import,
+    ImportComplaint,
+    ImportedRefusal,
     Limits,
     Owed,
     Progress,
-    Refused,
     Texted,
     read,
 )
@@ -39,9 +39,9 @@ from sandbox.wire.problems import quote
 
 __all__ = [
     "Batch",
-    "Complaint",
-    "Cursor",
+    "ExportPosition",
     "Import",
+    "ImportComplaint",
     "Known",
     "Limits",
     "Progress",
@@ -61,7 +61,7 @@ HANDSETS = 500  # the same of handsets
 # Export -------------------------------------------------------------------------------------------------------------
 
 
-class Cursor(NamedTuple):
+class ExportPosition(NamedTuple):
     """Where an export goes on: after this handset, or this number, up to the number that was the last at its start."""
 
     handset: str | None
@@ -78,14 +78,16 @@ def export(db: Queries, account: str) -> Iterator[str]:
         yield from lines
 
 
-def page(db: Queries, account: str, cursor: Cursor | None = None) -> tuple[Sequence[str], Cursor | None]:
+def page(
+    db: Queries, account: str, cursor: ExportPosition | None = None
+) -> tuple[Sequence[str], ExportPosition | None]:
     """The next lines, each with its line break, and where to go on; None: that was all.
 
     Each page may be another read, so that a slow listener keeps nobody from the database. A message comes together
     with its webhook deliveries and their attempts. Raises NotFound.
     """
     if cursor is None:
-        return [line("export", version=VERSION), _account(db, account)], Cursor("", 0, journal.last_seq(db))
+        return [line("export", version=VERSION), _account(db, account)], ExportPosition("", 0, journal.last_seq(db))
     if cursor.handset is not None:
         return _handsets(db, account, cursor)
     scope = {"account": account, "after": cursor.seq, "last": cursor.last, "most": PAGE}
@@ -137,7 +139,7 @@ def _account(db: Queries, name: str) -> str:
     raise NotFound(f"There is no account {quote(name)}.")
 
 
-def _handsets(db: Queries, account: str, cursor: Cursor) -> tuple[Sequence[str], Cursor | None]:
+def _handsets(db: Queries, account: str, cursor: ExportPosition) -> tuple[Sequence[str], ExportPosition | None]:
     """A page of handsets, and after the last of them the scenarios."""
     rows = db.execute(
         "SELECT msisdn, label, telco, state FROM handsets WHERE account = :account AND msisdn > :after "
@@ -290,7 +292,7 @@ def write(tx: Tx, account: str, batch: Batch, known: Known, *, at_ms: int) -> Wr
     upto = here.seen.upto
     if counts:
         # The last entry is of now: a restart sets a clock that was moved on by the moment of the newest.
-        upto = journal.record(tx, News.ACCOUNT_CHANGED, at_ms=at_ms, account=account)
+        upto = journal.record(tx, EventType.ACCOUNT_CHANGED, at_ms=at_ms, account=account)
     return Written(counts, Seen(here.rows, upto, is_all=True))
 
 
@@ -328,11 +330,11 @@ def _write_entry(tx: Tx, account: str, entry: Entry, here: _Here, at_ms: int) ->
             return {"handsets": int(_write_handset(tx, replace(handset, account=account), at_ms))}
         case OwnScenario() as scenario:
             return {"scenarios": int(_write_scenario(tx, replace(scenario, account=account), at_ms))}
-        case Texted() | Refused() as recorded:
+        case Texted() | ImportedRefusal() as recorded:
             return _write_recorded(tx, account, entry, recorded, here)
 
 
-def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | Refused, here: _Here) -> Mapping[str, int]:
+def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | ImportedRefusal, here: _Here) -> Mapping[str, int]:
     assert entry.identity is not None
     alike = here.alike(entry.identity)
     if len(alike) >= entry.occurrence:
@@ -346,7 +348,7 @@ def _write_handset(tx: Tx, handset: Handset, at_ms: int) -> bool:
     if messages.handset(tx, handset.account, handset.msisdn) is not None:
         return False
     messages.put_handset(tx, handset)
-    journal.record(tx, News.HANDSET_CHANGED, at_ms=at_ms, account=handset.account, msisdn=handset.msisdn)
+    journal.record(tx, EventType.HANDSET_CHANGED, at_ms=at_ms, account=handset.account, msisdn=handset.msisdn)
     return True
 
 
@@ -354,19 +356,19 @@ def _write_scenario(tx: Tx, scenario: OwnScenario, at_ms: int) -> bool:
     if scenarios.get_own(tx, scenario.account, scenario.name) is not None:
         return False
     scenarios.put(tx, scenario)
-    journal.record(tx, News.SCENARIO_CHANGED, at_ms=at_ms, account=scenario.account)
+    journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=at_ms, account=scenario.account)
     return True
 
 
-def _write_refusal(tx: Tx, account: str, it: Refused) -> int:
-    seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=it.request.at_ms, account=account)
+def _write_refusal(tx: Tx, account: str, it: ImportedRefusal) -> int:
+    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=it.request.at_ms, account=account)
     messages.insert_refusal(tx, replace(it.request, seq=seq, account=account), it.headers)
     return seq
 
 
 def _write_texted(tx: Tx, account: str, it: Texted) -> int:
     is_mt = it.message.direction is Direction.MT
-    news = News.MESSAGE_SUBMITTED if is_mt else News.MESSAGE_ORIGINATED
+    news = EventType.MESSAGE_SUBMITTED if is_mt else EventType.MESSAGE_ORIGINATED
     seq = journal.announce(tx, news, at_ms=it.message.at_ms, account=account, msisdn=it.message.msisdn)
     numbers: dict[int | None, int] = {}  # of the webhook deliveries: the file's -> ours
     for owed in it.owed:
@@ -384,7 +386,9 @@ def _write_owed(
     numbers[old.seq] = (
         message_seq
         if is_first
-        else journal.record(tx, News.DELIVERY_REDELIVERED, at_ms=old.created_ms, account=account, msisdn=old.msisdn)
+        else journal.record(
+            tx, EventType.DELIVERY_REDELIVERED, at_ms=old.created_ms, account=account, msisdn=old.msisdn
+        )
     )
     delivery = replace(
         old,
@@ -472,7 +476,7 @@ def _complete_delivery(tx: Tx, there: WebhookDelivery, owed: Owed) -> int:
         _set_state(tx, there.seq, replace(owed.delivery, attempts=len(made) + added))
         journal.record(
             tx,
-            News.ATTEMPT_MADE,
+            EventType.ATTEMPT_MADE,
             at_ms=owed.attempts[-1].started_ms,
             account=there.account,
             subject=there.seq,

@@ -68,7 +68,7 @@ class _Target:
 
 
 @dataclass(slots=True)
-class _Answer:
+class _Response:
     """What is known so far of a POST under way and its answer."""
 
     waiting: str = ""  # what has not happened yet, in words
@@ -96,7 +96,7 @@ class Poster:
         self._deadline_s = deadline_s
         self._answer_limit = answer_limit
         self._own_addresses = own_addresses
-        self._connections: set[_Connection] = set()
+        self._connections: set[_PooledConnection] = set()
         self._tls: ssl.SSLContext | None = None
 
     async def post(self, url: str, body: bytes, authorization: str | None) -> Outcome:
@@ -105,7 +105,7 @@ class Poster:
         User info in `url` is not sent and appears in no error. After a cut-off answer, headers and body are what came.
         """
         begun = stopwatch()
-        answer = _Answer()
+        answer = _Response()
         try:
             async with asyncio.timeout(self._deadline_s):
                 kind, error = await self._post(url, body, authorization, answer)
@@ -127,7 +127,7 @@ class Poster:
         if closing:
             await asyncio.wait(closing)
 
-    async def _post(self, url: str, body: bytes, authorization: str | None, answer: _Answer) -> _Ending:
+    async def _post(self, url: str, body: bytes, authorization: str | None, answer: _Response) -> _Ending:
         target = _parse(url)
         if isinstance(target, str):
             return OutcomeKind.FORBIDDEN, target
@@ -146,14 +146,14 @@ class Poster:
         answer.waiting = f"No connection to {target.place} came about"
         answer.advice = _WRITE_HTTP if target.tls else _START_OR_CORRECT
         connection = await self._connection(target, addresses)
-        if not isinstance(connection, _Connection):
+        if not isinstance(connection, _PooledConnection):
             return connection
         answer.waiting = f"{target.place} did not answer"
         answer.advice = "Let the application answer first and work afterwards."
-        reading = _Reading(target, answer, self._answer_limit)
+        reading = _ResponseReader(target, answer, self._answer_limit)
         return await connection.exchange(_request(target, body, authorization), reading)
 
-    async def _connection(self, target: _Target, addresses: list[Address]) -> "_Connection | _Ending":
+    async def _connection(self, target: _Target, addresses: list[Address]) -> "_PooledConnection | _Ending":
         """A connection to one of the checked addresses: an idle one, else the first that can be made."""
         name = target.host if target.tls else None
         keys = [(address, target.port, name) for address in addresses]
@@ -173,11 +173,11 @@ class Poster:
                 ending = OutcomeKind.UNREACHABLE, _connect_failure(target, error)
         return ending
 
-    async def _connect(self, key: _Key) -> "_Connection":
+    async def _connect(self, key: _Key) -> "_PooledConnection":
         """Connect to exactly the address in `key`; certificate and SNI go by the name."""
         address, port, name = key
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(key, self._connections),
+            lambda: _PooledConnection(key, self._connections),
             str(address),
             port,
             ssl=self._tls if name else None,
@@ -186,23 +186,23 @@ class Poster:
         return connection
 
 
-class _Connection(asyncio.Protocol):
+class _PooledConnection(asyncio.Protocol):
     """One connection to one checked address. It carries one exchange at a time, and between two it is idle."""
 
     _transport: asyncio.Transport
-    _reading: "_Reading | None" = None
+    _reading: "_ResponseReader | None" = None
     _timer: asyncio.TimerHandle | None = None
     _early = b""
     _proven = False  # the server has left it open after an answer
 
-    def __init__(self, key: _Key, connections: "set[_Connection]") -> None:
+    def __init__(self, key: _Key, connections: "set[_PooledConnection]") -> None:
         self.key = key
         self.idle = False
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
-    async def exchange(self, request: bytes, reading: "_Reading") -> _Ending:
+    async def exchange(self, request: bytes, reading: "_ResponseReader") -> _Ending:
         """Send `request`, let `reading` have what comes, and say how it ended. Cancelled, it drops the connection."""
         self._stop_timer()
         self._reading = reading
@@ -260,10 +260,10 @@ class _Connection(asyncio.Protocol):
             self._reading.cut_off(error)
 
 
-class _Reading:
+class _ResponseReader:
     """One answer as it comes in: fills `answer` and, once, sets `ending`. The `on_...` are the parser's callbacks."""
 
-    def __init__(self, target: _Target, answer: _Answer, limit: int) -> None:
+    def __init__(self, target: _Target, answer: _Response, limit: int) -> None:
         self.ending: asyncio.Future[_Ending] = asyncio.get_running_loop().create_future()
         self.reusable = False  # whether the connection is good for another exchange
         self._target = target

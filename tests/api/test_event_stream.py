@@ -22,7 +22,7 @@ import requests
 from sandbox.api import event_stream
 from sandbox.clock import stopwatch
 from sandbox.core.bus import QUEUE, Bus
-from sandbox.model import News
+from sandbox.model import EventType
 from sandbox.store import journal
 from sandbox.store.database import Database, Tx
 
@@ -60,7 +60,7 @@ async def happen(database: Database, number: int = 1, *, account: str | None = "
     """So many events in one commit. Returns their numbers."""
 
     def write(tx: Tx) -> list[int]:
-        return [journal.record(tx, News.HANDSET_CHANGED, at_ms=0, account=account) for _ in range(number)]
+        return [journal.record(tx, EventType.HANDSET_CHANGED, at_ms=0, account=account) for _ in range(number)]
 
     return await database.write(write)
 

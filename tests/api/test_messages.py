@@ -265,8 +265,8 @@ def test_a_wait_ends_as_soon_as_its_client_leaves(start_sandbox: Callable[..., "
     running = start_sandbox().sandbox
     with running.connect() as sock:
         sock.sendall(b"GET /_sandbox/v1/messages/wait?timeout=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(running, lambda: len(running.house.bus._subscriptions) == 1)
-    until(running, lambda: not running.house.bus._subscriptions)
+        until(running, lambda: len(running.services.bus._subscriptions) == 1)
+    until(running, lambda: not running.services.bus._subscriptions)
 
 
 def test_a_wait_is_answered_when_the_server_stops(
@@ -275,7 +275,7 @@ def test_a_wait_is_answered_when_the_server_stops(
     with ThreadPoolExecutor(1) as pool:
         with serving() as running:
             asked = pool.submit(running.request, "GET", "/_sandbox/v1/messages/wait?timeout=300")
-            until(running, lambda: len(running.house.bus._subscriptions) == 1)
+            until(running, lambda: len(running.services.bus._subscriptions) == 1)
         answered = asked.result(10)
     assert (answered.status_code, answered.json()["satisfied"]) == (200, False)
 

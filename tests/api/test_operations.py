@@ -174,7 +174,7 @@ def test_head_is_answered_like_get_without_a_body(bench: "Bench") -> None:
         (Busy("The backlog is full."), 503, "5"),
         (StorageError("The database cannot be used."), 503, "5"),
         (StorageFull("There is no room left."), 503, "5"),
-        (RuntimeError("secrets of the house"), 500, None),
+        (RuntimeError("secrets of the services"), 500, None),
     ],
 )
 def test_every_kind_of_error_has_its_status(error: Exception, status: int, retry_after: str | None) -> None:

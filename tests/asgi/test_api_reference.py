@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.api import openapi
 from sandbox.asgi.api_reference import in_words
-from sandbox.http.fields import Cursor, Flag, Phone, Seconds, Short, Text, Wait, Whole
+from sandbox.http.fields import Flag, PageCursor, Phone, Seconds, Short, TextKind, Wait, Whole
 from sandbox.http.schema import Schema, array, choice, mapping, nullable, record, text
 
 if TYPE_CHECKING:
@@ -95,15 +95,15 @@ def test_with_a_control_token_the_examples_say_where_it_goes(start_sandbox: Call
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        (Text(80).schema, "text of at most 80 characters"),
-        (Text(None).schema, "text"),
+        (TextKind(80).schema, "text of at most 80 characters"),
+        (TextKind(None).schema, "text"),
         (Whole(1, 500).schema, "a whole number from 1 to 500"),
         ({**Whole(1, 500).schema, "default": 50}, "a whole number from 1 to 500, usually 50"),
         (Seconds(300).schema, "a number from 0 to 300"),
         ({**Seconds(300).schema, "default": 0.0}, "a number from 0 to 300, usually 0"),
         (Flag().schema, "true or false"),
         (Wait().schema, "true or false or a number from 0 to 300, usually true"),
-        (Cursor().schema, "text or a whole number"),
+        (PageCursor().schema, "text or a whole number"),
         (Phone().schema, "text"),
         (Short().schema, "text"),
         (choice(("a", "b")), "one of a, b"),

@@ -345,7 +345,7 @@ def test_eight_tabs_of_a_browser_are_live_on_one_stream(start_sandbox: Any, brow
         bench.sent(message="to every tab")
         for page in tabs:
             page.wait_for_selector("text=to every tab")
-        assert bench.sandbox.house.listeners.count == 1
+        assert bench.sandbox.services.listeners.count == 1
         tabs[-1].fill("#text", "from the eighth")
         tabs[-1].press("#text", "Enter")
         for page in tabs:

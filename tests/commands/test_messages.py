@@ -99,7 +99,7 @@ def test_wait_ends_as_soon_as_a_message_comes(alone: None, start_sandbox: Callab
     with Shell(bench).process("wait", "--text", "late*", "--timeout", "30s") as process:
         assert process.stdout is not None
         until = monotonic() + PATIENCE_S
-        while not bench.sandbox.house.bus._subscriptions:
+        while not bench.sandbox.services.bus._subscriptions:
             assert monotonic() < until, "the command does not wait"
         sent = monotonic()
         bench.sent(message="late, but there")

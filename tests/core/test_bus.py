@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec
 
 from sandbox.core.bus import QUEUE, Bus, Subscription
-from sandbox.model import Entry, News
+from sandbox.model import Event, EventType
 
 P = ParamSpec("P")
 
@@ -21,11 +21,11 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     return run
 
 
-def entry(seq: int, account: str = "default") -> Entry:
-    return Entry(seq, 0, News.ATTEMPT_MADE, account, seq, None)
+def entry(seq: int, account: str = "default") -> Event:
+    return Event(seq, 0, EventType.ATTEMPT_MADE, account, seq, None)
 
 
-def entries(first: int, last: int) -> Sequence[Entry]:
+def entries(first: int, last: int) -> Sequence[Event]:
     return [entry(seq) for seq in range(first, last + 1)]
 
 

@@ -28,9 +28,9 @@ from sandbox.core import dispatcher
 from sandbox.core.bus import Bus
 from sandbox.core.control import Control
 from sandbox.core.dispatcher import Dispatcher, lane_of
-from sandbox.core.network import Keeping, Network
-from sandbox.core.scenario_runner import Stage
-from sandbox.core.services import House
+from sandbox.core.network import Network, RetentionPolicy
+from sandbox.core.scenario_runner import ScenarioRunner
+from sandbox.core.services import Services
 from sandbox.errors import Conflict
 from sandbox.model import (
     Account,
@@ -40,15 +40,15 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
-    Texting,
+    TextRequest,
     WebhookDelivery,
 )
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.settings import DEFAULT_ACCOUNT, RETRY_PRESETS, Settings
 from sandbox.store import outbox
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Tx
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 from tests.core.delivery_model import NEVER, Answer, Model
 
 T = TypeVar("T")
@@ -85,8 +85,8 @@ def msisdn(conversation: int) -> Msisdn:
     return Msisdn(str(2348020000000 + conversation))
 
 
-def texting(conversation: int) -> Texting:
-    return Texting(
+def texting(conversation: int) -> TextRequest:
+    return TextRequest(
         account=DEFAULT_ACCOUNT.name, msisdn=msisdn(conversation), text="1", shortcode=Shortcode("48974"), new=True
     )
 
@@ -287,12 +287,12 @@ class Rules:
         self._posts: dict[int, int] = defaultdict(int)
         self._under_way: list[tuple[int, int, int, Answer, Coroutine[Any, Outcome, None]]] = []
         nobody: Any = None
-        accounts, faults = Directory([account(story)]), Faults()
+        accounts, faults = AccountCache([account(story)]), LiveFaults()
         self._accounts = {each.name: each for each in accounts.all()}
-        stage = Stage(self._database, self._clock, accounts, faults)
-        self._network = Network(self._database, self._clock, accounts, stage, keeping=Keeping(), backlog=1000)
+        runner = ScenarioRunner(self._database, self._clock, accounts, faults)
+        self._network = Network(self._database, self._clock, accounts, runner, keeping=RetentionPolicy(), backlog=1000)
         self._control = Control(
-            self._database, self._clock, accounts, faults, stage, nobody, self._network, Bus(), nobody
+            self._database, self._clock, accounts, faults, runner, nobody, self._network, Bus(), nobody
         )
         poster: Any = self
         self._dispatcher = Dispatcher(self._database, self._clock, accounts, faults, poster, pace=lambda *_: None)
@@ -459,7 +459,7 @@ class Whole:
         self._settings = Settings(db=db, clock="virtual", accounts=(account(story),))
         self._postman = postman
         self._open = AsyncExitStack()
-        self._house: House
+        self._house: Services
         self._begun_ms = 0
         self._seqs: list[int] = []
 
@@ -472,7 +472,7 @@ class Whole:
         await self._open.aclose()
 
     async def _start(self) -> None:
-        opened = server.open_house(self._settings, server.Address(host="127.0.0.1", port=2081), None)
+        opened = server.open_services(self._settings, server.Address(host="127.0.0.1", port=2081), None)
         self._house = await self._open.enter_async_context(opened)
 
     async def switch(self, conversation: int, *, on: bool) -> bool:

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from sandbox import server
 from sandbox.clock import Clock
-from sandbox.core.control import Texted
+from sandbox.core.control import TextResult
 from sandbox.core.dispatcher import lane_of
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import Conflict, NotFound, StorageError
 from sandbox.model import (
     Account,
@@ -38,7 +38,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
-    Texting,
+    TextRequest,
     Trigger,
     WebhookDelivery,
 )
@@ -157,29 +157,29 @@ async def receiving(then: bytes = OK, *answers: bytes) -> AsyncIterator[Receiver
         listening.close()
 
 
-# A house without its doors -----------------------------------------------------------------------------------------
+# A services without its doors -----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Play:
     """A sandbox, and the words that the tests tell their stories in."""
 
-    house: House
+    services: Services
     begun_ms: int
 
     def account(self, name: str = "default") -> Account:
-        found = self.house.accounts.get(name)
+        found = self.services.accounts.get(name)
         assert found is not None
         return found
 
     async def change(self, **changes: Any) -> None:
-        await self.house.control.change_account("default", lambda present: replace(present, **changes))
+        await self.services.control.change_account("default", lambda present: replace(present, **changes))
 
     async def text(
         self, text: str = "Yesterday", msisdn: Msisdn = ADA, *, account: str = "default", wait_s: float | None = 20
-    ) -> Texted:
-        texting = Texting(account=account, msisdn=msisdn, text=text, shortcode=Shortcode("48974"), new=True)
-        return await self.house.control.text(texting, wait_s=wait_s)
+    ) -> TextResult:
+        texting = TextRequest(account=account, msisdn=msisdn, text=text, shortcode=Shortcode("48974"), new=True)
+        return await self.services.control.text(texting, wait_s=wait_s)
 
     async def owe(self, text: str = "Yesterday", msisdn: Msisdn = ADA, *, wait: bool = True) -> int:
         """Text, and give the number of the webhook delivery; with `wait`, its first attempt has ended."""
@@ -188,10 +188,10 @@ class Play:
         return texted.delivery.seq
 
     async def advance(self, seconds: float) -> None:
-        await self.house.control.advance(round(seconds * 1000))
+        await self.services.control.advance(round(seconds * 1000))
 
     async def delivery(self, seq: int) -> WebhookDelivery:
-        found = await self.house.database.read(lambda db: outbox.get(db, seq))
+        found = await self.services.database.read(lambda db: outbox.get(db, seq))
         assert found is not None
         return found
 
@@ -199,7 +199,7 @@ class Play:
         return (await self.delivery(seq)).state
 
     async def attempts(self, seq: int) -> Sequence[Attempt]:
-        return await self.house.database.read(lambda db: outbox.attempts(db, seq))
+        return await self.services.database.read(lambda db: outbox.attempts(db, seq))
 
     async def kinds(self, seq: int) -> list[OutcomeKind | None]:
         return [each.outcome.kind if each.outcome else None for each in await self.attempts(seq)]
@@ -231,10 +231,10 @@ async def playing(
         webhook_per_host=per_host,
         accounts=(replace(DEFAULT_ACCOUNT, **(url | account)), *others),
     )
-    async with server.open_house(chosen, server.Address(host="127.0.0.1", port=OWN_PORT), None) as house:
+    async with server.open_services(chosen, server.Address(host="127.0.0.1", port=OWN_PORT), None) as services:
         if receiver is not None:
-            receiver.clock = house.clock
-        yield Play(house, house.clock.now_ms())
+            receiver.clock = services.clock
+        yield Play(services, services.clock.now_ms())
 
 
 # The table ---------------------------------------------------------------------------------------------------------
@@ -376,11 +376,11 @@ async def test_a_wait_for_an_answer_jumps_to_its_turn_in_an_ordered_conversation
 @in_loop
 async def test_a_wait_for_an_answer_does_not_jump_while_the_application_takes_its_time() -> None:
     async with receiving(HANG) as receiver, playing(receiver) as play:
-        await play.house.network.originate_later(
-            Texting(account="default", msisdn=BEN, text="later", shortcode=Shortcode("48974"), new=True), 1000
+        await play.services.network.originate_later(
+            TextRequest(account="default", msisdn=BEN, text="later", shortcode=Shortcode("48974"), new=True), 1000
         )
         await play.text("this is what takes its time", wait_s=0.1)
-        assert play.house.clock.now_ms() == play.begun_ms
+        assert play.services.clock.now_ms() == play.begun_ms
 
 
 @in_loop
@@ -388,18 +388,18 @@ async def test_an_advance_counts_what_the_pace_held_back_as_what_is_due_when_it_
     async with receiving(OK, answer(429)) as receiver, playing(receiver, retry_s=()) as play:
         await play.owe()
         await play.owe("held back", wait=False)
-        timers = await play.house.database.read(partial(play.house.scheduler.next_timers, limit=9))
+        timers = await play.services.database.read(partial(play.services.scheduler.next_timers, limit=9))
         assert [it.due_ms - play.begun_ms for it in timers] == [62]
-        assert await play.house.control.advance(61) == 0
-        assert await play.house.control.advance(1) == 1
+        assert await play.services.control.advance(61) == 0
+        assert await play.services.control.advance(1) == 1
         assert len(receiver.got) == 2
 
 
 @in_loop
 async def test_an_advance_after_the_only_webhook_was_cancelled_counts_no_moment() -> None:
     async with receiving(answer(503)) as receiver, playing(receiver) as play:
-        await play.house.control.cancel(await play.owe())
-        assert await play.house.control.advance(3_600_000) == 0
+        await play.services.control.cancel(await play.owe())
+        assert await play.services.control.advance(3_600_000) == 0
 
 
 @in_loop
@@ -409,10 +409,12 @@ async def test_a_reset_in_the_middle_of_an_advance_leaves_the_clock_at_the_syste
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(play.advance(86_400))
             await receiver.until(2)
-            await play.house.control.reset()
+            await play.services.control.reset()
             receiver.release()
-        assert abs(play.house.clock.ahead_ms) < 10_000
-        assert await play.house.database.read(journal.newest_ms) < play.begun_ms + 10_000  # a restart would begin there
+        assert abs(play.services.clock.ahead_ms) < 10_000
+        assert (
+            await play.services.database.read(journal.newest_ms) < play.begun_ms + 10_000
+        )  # a restart would begin there
 
 
 @in_loop
@@ -420,8 +422,8 @@ async def test_a_429_does_not_slow_down_another_host() -> None:
     async with receiving(answer(429)) as slow, receiving() as quick, playing(slow, retry_s=()) as play:
         for _ in range(6):
             await play.owe(wait=False)
-            await play.house.scheduler.settled()
-        quick.clock = play.house.clock
+            await play.services.scheduler.settled()
+        quick.clock = play.services.clock
         await play.change(client_url=quick.url)
         for _ in range(5):
             await play.owe()
@@ -553,7 +555,7 @@ async def test_an_attempt_by_hand_uses_up_no_retry() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         await play.advance(45)
-        await play.house.control.attempt(seq)
+        await play.services.control.attempt(seq)
         await play.advance(3600)
         assert await play.offsets_s(seq) == [0, 30, 45, 60, 120, 240, 480, 960, 1920, 3600]
 
@@ -563,7 +565,7 @@ async def test_an_attempt_by_hand_that_fails_leaves_the_schedule_alone() -> None
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         before = await play.delivery(seq)
-        after = await play.house.control.attempt(seq)
+        after = await play.services.control.attempt(seq)
         assert after == replace(before, attempts=2)
 
 
@@ -571,7 +573,7 @@ async def test_an_attempt_by_hand_that_fails_leaves_the_schedule_alone() -> None
 async def test_an_attempt_by_hand_that_succeeds_ends_the_schedule() -> None:
     async with receiving(OK, answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        await play.house.control.attempt(seq)
+        await play.services.control.attempt(seq)
         await play.advance(3600)
         assert (await play.state(seq), len(receiver.got)) == (DeliveryState.DELIVERED, 2)
 
@@ -580,14 +582,14 @@ async def test_an_attempt_by_hand_that_succeeds_ends_the_schedule() -> None:
 async def test_an_attempt_by_hand_that_is_refused_does_not_reject_what_is_retried() -> None:
     async with receiving(OK, answer(500), answer(404)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        assert (await play.house.control.attempt(seq)).state is DeliveryState.RETRYING
+        assert (await play.services.control.attempt(seq)).state is DeliveryState.RETRYING
 
 
 @in_loop
 async def test_attempts_say_whether_they_were_made_by_hand() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        await play.house.control.attempt(seq)
+        await play.services.control.attempt(seq)
         await play.advance(30)
         assert [(each.number, each.trigger) for each in await play.attempts(seq)] == [
             (1, Trigger.SCHEDULED),
@@ -606,7 +608,7 @@ async def test_what_has_ended_badly_can_be_delivered_by_hand(first: bytes, state
     async with receiving(OK, first) as receiver, playing(receiver, retry_s=()) as play:
         seq = await play.owe()
         before = await play.state(seq)
-        after = await play.house.control.attempt(seq)
+        after = await play.services.control.attempt(seq)
         assert (before, after.state) == (state, DeliveryState.DELIVERED)
 
 
@@ -614,7 +616,7 @@ async def test_what_has_ended_badly_can_be_delivered_by_hand(first: bytes, state
 async def test_what_was_delivered_is_not_attempted_by_hand() -> None:
     async with receiving() as receiver, playing(receiver) as play:
         with pytest.raises(Conflict, match="Redeliver"):
-            await play.house.control.attempt(await play.owe())
+            await play.services.control.attempt(await play.owe())
 
 
 @in_loop
@@ -623,7 +625,7 @@ async def test_what_is_under_way_is_not_attempted_by_hand() -> None:
         seq = await play.owe(wait=False)
         await receiver.until(1)
         with pytest.raises(Conflict, match="under way"):
-            await play.house.control.attempt(seq)
+            await play.services.control.attempt(seq)
 
 
 @pytest.mark.parametrize("verb", ["attempt", "redeliver", "cancel"])
@@ -631,7 +633,7 @@ async def test_what_is_under_way_is_not_attempted_by_hand() -> None:
 async def test_what_is_not_there_is_not_found(verb: str) -> None:
     async with playing() as play:
         with pytest.raises(NotFound):
-            await getattr(play.house.control, verb)(4711)
+            await getattr(play.services.control, verb)(4711)
 
 
 # Redelivery --------------------------------------------------------------------------------------------------------
@@ -642,7 +644,7 @@ async def test_redelivering_sends_the_same_bytes_to_the_present_client_url() -> 
     async with receiving(answer(404)) as old, receiving() as new, playing(old) as play:
         seq = await play.owe("₦ 500")
         await play.change(client_url=new.url, revision="2025", msisdn_format=MsisdnFormat.PLUS)
-        await play.house.control.redeliver(seq)
+        await play.services.control.redeliver(seq)
         assert new.bodies == old.bodies
 
 
@@ -650,7 +652,7 @@ async def test_redelivering_sends_the_same_bytes_to_the_present_client_url() -> 
 async def test_a_redelivery_is_a_new_webhook_delivery() -> None:
     async with receiving(OK, answer(404)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        made = await play.house.control.redeliver(seq)
+        made = await play.services.control.redeliver(seq)
         assert (made.state, made.redelivery_of, await play.state(seq)) == (
             DeliveryState.DELIVERED,
             seq,
@@ -663,7 +665,7 @@ async def test_a_redelivery_has_all_the_retries_of_its_own() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         await play.advance(3600)
-        made = await play.house.control.redeliver(seq)
+        made = await play.services.control.redeliver(seq)
         await play.advance(3600)
         assert await play.offsets_s(made.seq) == NINE_S
 
@@ -671,7 +673,7 @@ async def test_a_redelivery_has_all_the_retries_of_its_own() -> None:
 @in_loop
 async def test_what_was_delivered_can_be_redelivered() -> None:
     async with receiving() as receiver, playing(receiver) as play:
-        await play.house.control.redeliver(await play.owe())
+        await play.services.control.redeliver(await play.owe())
         assert len(receiver.got) == 2
 
 
@@ -679,7 +681,7 @@ async def test_what_was_delivered_can_be_redelivered() -> None:
 async def test_what_is_still_owed_is_not_redelivered() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         with pytest.raises(Conflict, match="still owed"):
-            await play.house.control.redeliver(await play.owe())
+            await play.services.control.redeliver(await play.owe())
 
 
 # Cancelling --------------------------------------------------------------------------------------------------------
@@ -689,7 +691,7 @@ async def test_what_is_still_owed_is_not_redelivered() -> None:
 async def test_what_is_cancelled_is_attempted_no_more() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        await play.house.control.cancel(seq)
+        await play.services.control.cancel(seq)
         await play.advance(3600)
         assert (await play.state(seq), len(receiver.got)) == (DeliveryState.CANCELLED, 1)
 
@@ -699,9 +701,9 @@ async def test_an_attempt_under_way_goes_on_when_it_is_cancelled_and_is_recorded
     async with receiving(HANG) as receiver, playing(receiver) as play:
         seq = await play.owe(wait=False)
         await receiver.until(1)
-        await play.house.control.cancel(seq)
+        await play.services.control.cancel(seq)
         receiver.release()
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         assert (await play.state(seq), await play.kinds(seq)) == (DeliveryState.CANCELLED, [OutcomeKind.ANSWERED])
 
 
@@ -711,10 +713,10 @@ async def test_an_attempt_by_hand_that_waits_for_room_is_not_made_when_it_is_can
         seq = await play.owe()
         await play.owe(msisdn=BEN, wait=False)
         await receiver.until(2)  # and the one place there is at that host is taken
-        await play.house.control.attempt(seq, wait_s=None)
-        await play.house.control.cancel(seq)
+        await play.services.control.attempt(seq, wait_s=None)
+        await play.services.control.cancel(seq)
         receiver.release()
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         assert (await play.state(seq), len(receiver.got)) == (DeliveryState.CANCELLED, 2)
 
 
@@ -722,15 +724,15 @@ async def test_an_attempt_by_hand_that_waits_for_room_is_not_made_when_it_is_can
 async def test_what_has_ended_is_not_cancelled() -> None:
     async with receiving() as receiver, playing(receiver) as play:
         with pytest.raises(Conflict, match="ended already"):
-            await play.house.control.cancel(await play.owe())
+            await play.services.control.cancel(await play.owe())
 
 
 @pytest.mark.parametrize("verb", ["attempt", "cancel"])
 @in_loop
 async def test_what_has_ended_by_hand_is_not_due_any_more(verb: str) -> None:
     async with receiving(OK, answer(500)) as receiver, playing(receiver) as play:
-        await getattr(play.house.control, verb)(await play.owe())
-        assert await play.house.database.read(outbox.timers) == []
+        await getattr(play.services.control, verb)(await play.owe())
+        assert await play.services.database.read(outbox.timers) == []
 
 
 # Conversations in order --------------------------------------------------------------------------------------------
@@ -742,7 +744,7 @@ async def in_order(*answers: bytes, then: bytes = OK) -> AsyncIterator[tuple[Pla
     async with receiving(then, *answers) as receiver, playing(receiver, order=Order.CONVERSATION) as play:
         seqs = [await play.owe(f"text {number}", wait=False) for number in (1, 2, 3)]
         await receiver.until(1)
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         yield play, receiver, seqs
 
 
@@ -781,23 +783,23 @@ async def test_in_order_the_next_goes_when_the_one_before_is_exhausted() -> None
 @in_loop
 async def test_in_order_the_next_goes_when_the_one_before_is_cancelled() -> None:
     async with in_order(answer(500)) as (play, receiver, seqs):
-        await play.house.control.cancel(seqs[0])
-        await play.house.scheduler.settled()
+        await play.services.control.cancel(seqs[0])
+        await play.services.scheduler.settled()
         assert texts(receiver) == [b"1", b"2", b"3"]
 
 
 @in_loop
 async def test_in_order_the_next_goes_when_the_one_before_was_delivered_by_hand() -> None:
     async with in_order(answer(500)) as (play, receiver, seqs):
-        await play.house.control.attempt(seqs[0])
-        await play.house.scheduler.settled()
+        await play.services.control.attempt(seqs[0])
+        await play.services.scheduler.settled()
         assert texts(receiver) == [b"1", b"1", b"2", b"3"]
 
 
 @in_loop
 async def test_in_order_cancelling_one_that_waits_leaves_the_one_before_alone() -> None:
     async with in_order(answer(500)) as (play, receiver, seqs):
-        await play.house.control.cancel(seqs[1])
+        await play.services.control.cancel(seqs[1])
         await play.advance(3600)
         assert texts(receiver) == [b"1", b"1", b"3"]
 
@@ -833,7 +835,7 @@ async def test_in_order_turns_are_kept_through_a_restart(tmp_path: Path) -> None
             for number in (1, 2, 3):
                 await play.owe(f"text {number}", wait=False)
             await receiver.until(1)
-            await play.house.scheduler.settled()
+            await play.services.scheduler.settled()
         async with playing(receiver, db=db, order=Order.CONVERSATION) as play:
             await play.advance(3600)
     assert texts(receiver) == [b"1", b"1", b"2", b"3"]
@@ -855,14 +857,14 @@ async def cut_off(db: Path, receiver: Receiver, **account: Any) -> AsyncIterator
 @in_loop
 async def test_an_attempt_that_was_cut_off_is_marked_interrupted(tmp_path: Path) -> None:
     async with receiving(OK, HANG) as receiver, cut_off(tmp_path / "sandbox.db", receiver) as (play, seq):
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         assert await play.kinds(seq) == [OutcomeKind.INTERRUPTED, OutcomeKind.ANSWERED]
 
 
 @in_loop
 async def test_what_was_cut_off_is_attempted_again_with_the_same_bytes(tmp_path: Path) -> None:
     async with receiving(OK, HANG) as receiver, cut_off(tmp_path / "sandbox.db", receiver) as (play, _):
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         first, second = receiver.bodies
         assert first == second
 
@@ -933,10 +935,10 @@ async def test_an_application_that_comes_up_five_seconds_after_the_sandbox_gets_
             async with playing(receiver, db=db) as play:
                 seq = await play.owe()
                 await play.advance(NINE_S[used])
-                morning_ms = play.house.clock.now_ms() + 36_000_000
+                morning_ms = play.services.clock.now_ms() + 36_000_000
             with as_the_host_says(morning_ms):
                 async with playing(receiver, db=db) as play:
-                    await play.house.scheduler.settled()
+                    await play.services.scheduler.settled()
                     before = len(receiver.got)
                     await play.advance(5)
                     assert len(receiver.got) == before, "a burst"
@@ -964,7 +966,7 @@ async def test_a_sandbox_that_is_stopped_again_and_again_adds_no_retry(tmp_path:
         async with playing(receiver, db=db, retry_s=retry_s) as play:
             seq = await play.owe()
             await play.advance(8)  # two retries are used up, the third is planned
-            now_ms = play.house.clock.now_ms()
+            now_ms = play.services.clock.now_ms()
         receiver.then = HANG
         for started in range(3):
             now_ms += 36_000_000
@@ -985,9 +987,10 @@ async def test_a_text_that_nobody_could_attempt_is_attempted_at_the_start_with_a
     async with receiving(answer(503)) as receiver:
         db = tmp_path / "sandbox.db"
         async with playing(receiver, db=db, retry_s=(5, 8)) as play:
-            await play.house.control.freeze()
-            await play.house.control.text(
-                Texting(account="default", msisdn=ADA, text="Hi", shortcode=Shortcode("48974"), new=True), delay_ms=1000
+            await play.services.control.freeze()
+            await play.services.control.text(
+                TextRequest(account="default", msisdn=ADA, text="Hi", shortcode=Shortcode("48974"), new=True),
+                delay_ms=1000,
             )
             now_ms = play.begun_ms + 36_000_000
         with as_the_host_says(now_ms):
@@ -1003,10 +1006,10 @@ async def test_an_attempt_by_hand_that_was_cut_off_leaves_the_schedule_alone(tmp
         async with playing(receiver, db=db, deadline_s=30) as play:
             seq = await play.owe()
             before = await play.delivery(seq)
-            await play.house.control.attempt(seq, wait_s=None)
+            await play.services.control.attempt(seq, wait_s=None)
             await receiver.until(2)
         async with playing(receiver, db=db) as play:
-            await play.house.scheduler.settled()
+            await play.services.scheduler.settled()
             assert await play.delivery(seq) == replace(before, attempts=2)
 
 
@@ -1067,7 +1070,7 @@ OTHER = replace(DEFAULT_ACCOUNT, name="other", token="another-token")
 @in_loop
 async def test_a_host_that_hangs_delays_no_other() -> None:
     async with receiving(HANG) as hanging, receiving() as healthy, playing(hanging, deadline_s=30) as play:
-        await play.house.control.add_account(replace(OTHER, client_url=healthy.url))
+        await play.services.control.add_account(replace(OTHER, client_url=healthy.url))
         for number in range(20):
             await play.owe(f"text {number}", wait=False)
         await hanging.until(4)
@@ -1082,7 +1085,7 @@ async def test_waiting_for_an_attempt_is_not_ended_by_the_reset_of_another_accou
         async with asyncio.TaskGroup() as tasks:
             texted = tasks.create_task(play.text())
             await receiver.until(1)
-            await play.house.control.reset("other")
+            await play.services.control.reset("other")
             receiver.release()
         delivery = texted.result().delivery
         assert delivery is not None
@@ -1096,7 +1099,7 @@ async def test_waiting_for_an_attempt_ends_when_what_is_owed_is_reset(scope: str
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(play.text())
             await receiver.until(1)
-            await play.house.control.reset(scope)
+            await play.services.control.reset(scope)
         assert len(receiver.got) == 1
 
 
@@ -1106,7 +1109,7 @@ async def test_waiting_for_an_attempt_ends_when_its_account_is_removed() -> None
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(play.text())
             await receiver.until(1)
-            await play.house.control.remove_account("default")
+            await play.services.control.remove_account("default")
         assert len(receiver.got) == 1
 
 
@@ -1115,9 +1118,9 @@ async def test_after_a_reset_in_the_middle_of_an_attempt_nothing_is_left_of_it()
     async with receiving(HANG) as receiver, playing(receiver) as play:
         seq = await play.owe(wait=False)
         await receiver.until(1)
-        await play.house.control.reset()
+        await play.services.control.reset()
         receiver.release()
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         assert await play.attempts(seq) == []
 
 
@@ -1222,10 +1225,10 @@ async def as_played(schedule_s: tuple[int, ...], statuses: Iterator[int], acts: 
             seq = await play.owe()
             for act in acts:
                 if isinstance(act, int):
-                    await play.house.control.advance(act)
+                    await play.services.control.advance(act)
                     continue
                 with contextlib.suppress(Conflict):
-                    await getattr(play.house.control, act)(seq)
+                    await getattr(play.services.control, act)(seq)
             delivery = await play.delivery(seq)
             due = delivery.next_attempt_ms
             return (

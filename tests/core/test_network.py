@@ -15,24 +15,24 @@ import pytest
 from sandbox import server
 from sandbox.clock import to_iso
 from sandbox.core import network
-from sandbox.core.gateway import Call
-from sandbox.core.network import Keeping, new_session_id, trim_now_and_then
-from sandbox.core.services import House
+from sandbox.core.gateway import GatewayCall
+from sandbox.core.network import RetentionPolicy, new_session_id, trim_now_and_then
+from sandbox.core.services import Services
 from sandbox.errors import Busy, Conflict, NotFound
 from sandbox.model import (
     Account,
     Direction,
+    EventType,
     HandsetState,
     Message,
     MessageState,
     Msisdn,
     MsisdnFormat,
-    News,
     Order,
     Outcome,
     OutcomeKind,
     Shortcode,
-    Texting,
+    TextRequest,
     TimerKind,
     WebhookDelivery,
 )
@@ -79,7 +79,7 @@ class Application:
 class Play:
     """A sandbox without its doors, and the words that the tests tell their stories in."""
 
-    house: House
+    services: Services
     application: Application
 
     async def submit(self, *, account: Account = DEFAULT_ACCOUNT, shortcode: Shortcode = SHORT, **changes: str) -> int:
@@ -92,8 +92,8 @@ class Play:
             "sent_date": "2024-01-02T23:50:37.000000Z",
         }
         headers = ((b"authorization", f"Bearer {account.token}".encode()), (b"content-type", b"application/json"))
-        answer = await self.house.gateway.submit(
-            Call("POST", "/ng/v1/sendsms", "127.0.0.1", headers, json.dumps(sms | changes).encode())
+        answer = await self.services.gateway.submit(
+            GatewayCall("POST", "/ng/v1/sendsms", "127.0.0.1", headers, json.dumps(sms | changes).encode())
         )
         assert answer.status_code == 200, answer.body
         return int(json.loads(answer.body)["reference_id"][1:])
@@ -103,8 +103,8 @@ class Play:
         return (await self.text_and_delivery(text, **given))[0]
 
     async def text_and_delivery(self, text: str, **given: Any) -> tuple[Message, WebhookDelivery | None]:
-        texting = Texting(**({"account": "default", "msisdn": ADA, "text": text} | given))
-        return await self.house.network.originate(texting)
+        texting = TextRequest(**({"account": "default", "msisdn": ADA, "text": text} | given))
+        return await self.services.network.originate(texting)
 
     async def body(self, text: str = "Yesterday", **given: Any) -> bytes:
         """The body of the webhook that carries a text."""
@@ -116,21 +116,21 @@ class Play:
         return cast(dict[str, str], json.loads(await self.body(text, **given)))
 
     async def set_handset(self, state: HandsetState, msisdn: Msisdn = ADA, telco: str = "airtel") -> None:
-        await self.house.network.change_handset("default", msisdn, ChangeHandset(state=state, telco=telco))
+        await self.services.network.change_handset("default", msisdn, ChangeHandset(state=state, telco=telco))
 
     async def arrived(self) -> list[int | None]:
         """The messages that waited and have arrived, in the order in which they did."""
-        entries = await self.house.database.read(lambda db: journal.after(db, 0, limit=1000))
-        return [each.subject for each in entries if each.kind is News.MESSAGE_ARRIVED]
+        entries = await self.services.database.read(lambda db: journal.after(db, 0, limit=1000))
+        return [each.subject for each in entries if each.kind is EventType.MESSAGE_ARRIVED]
 
     async def message(self, seq: int) -> Message:
-        found = await self.house.database.read(lambda db: messages.get(db, seq))
+        found = await self.services.database.read(lambda db: messages.get(db, seq))
         assert found is not None
         return found
 
     async def texts(self) -> list[str]:
         """The texts that handsets sent, oldest first."""
-        page = await self.house.database.read(
+        page = await self.services.database.read(
             lambda db: messages.page(db, account="default", direction=Direction.MO, limit=500)
         )
         return [message.text for message in reversed(page)]
@@ -158,8 +158,8 @@ async def playing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "Poster", lambda **_: application)
         patch.setattr(server, "STOP_GRACE_S", 0.01)
-        async with server.open_house(settings, server.Address(host="127.0.0.1", port=1), None) as house:
-            yield Play(house, application)
+        async with server.open_services(settings, server.Address(host="127.0.0.1", port=1), None) as services:
+            yield Play(services, application)
 
 
 # Sessions ----------------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ async def test_a_webhook_says_what_the_handset_sent() -> None:
 @in_loop
 async def test_a_webhook_tells_the_moment_of_the_text() -> None:
     async with playing() as play:
-        play.house.clock.move_to(4_102_444_799_000)
+        play.services.clock.move_to(4_102_444_799_000)
         assert (await play.payload(shortcode=SHORT))["sent_date"] == "2099-12-31T23:59:59.000000Z"
 
 
@@ -435,7 +435,7 @@ async def test_arriving_late_is_news() -> None:
     async with playing() as play:
         await play.set_handset(HandsetState.OFF)
         waiting = [await play.submit() for _ in range(2)]
-        with play.house.bus.subscribe(lambda entry: entry.kind is News.MESSAGE_ARRIVED) as news:
+        with play.services.bus.subscribe(lambda entry: entry.kind is EventType.MESSAGE_ARRIVED) as news:
             await play.set_handset(HandsetState.ON)
             assert [(await anext(news)).subject for _ in waiting] == waiting
 
@@ -452,16 +452,16 @@ async def test_a_handset_that_is_off_cannot_text() -> None:
 
 
 async def plan(play: Play, text: str, delay_ms: int) -> int:
-    texting = Texting(account="default", msisdn=ADA, text=text, shortcode=SHORT, new=True)
-    return await play.house.network.originate_later(texting, delay_ms)
+    texting = TextRequest(account="default", msisdn=ADA, text=text, shortcode=SHORT, new=True)
+    return await play.services.network.originate_later(texting, delay_ms)
 
 
 @in_loop
 async def test_a_planned_text_is_sent_at_its_moment() -> None:
     async with playing() as play:
         due_ms = await plan(play, "later", 5_000)
-        await play.house.control.advance(60_000)
-        page = await play.house.database.read(lambda db: messages.page(db, account="default"))
+        await play.services.control.advance(60_000)
+        page = await play.services.database.read(lambda db: messages.page(db, account="default"))
         assert [(message.text, message.at_ms) for message in page] == [("later", due_ms)]
 
 
@@ -469,7 +469,7 @@ async def test_a_planned_text_is_sent_at_its_moment() -> None:
 async def test_a_planned_text_is_not_sent_before_its_moment() -> None:
     async with playing() as play:
         await plan(play, "later", 5_000)
-        await play.house.control.advance(4_999)
+        await play.services.control.advance(4_999)
         assert await play.texts() == []
 
 
@@ -478,7 +478,7 @@ async def test_planned_texts_are_sent_in_the_order_of_their_moments() -> None:
     async with playing() as play:
         for text, delay_ms in (("third", 3000), ("first", 1000), ("second", 2000)):
             await plan(play, text, delay_ms)
-        await play.house.control.advance(10_000)
+        await play.services.control.advance(10_000)
         assert await play.texts() == ["first", "second", "third"]
 
 
@@ -486,7 +486,7 @@ async def test_planned_texts_are_sent_in_the_order_of_their_moments() -> None:
 async def test_a_text_that_cannot_be_sent_now_cannot_be_planned() -> None:
     async with playing() as play:
         with pytest.raises(Conflict, match="nothing to reply to"):
-            await play.house.network.originate_later(Texting(account="default", msisdn=ADA, text="later"), 1000)
+            await play.services.network.originate_later(TextRequest(account="default", msisdn=ADA, text="later"), 1000)
 
 
 @in_loop
@@ -494,7 +494,7 @@ async def test_a_handset_that_is_off_at_the_moment_does_not_send() -> None:
     async with playing() as play:
         await plan(play, "later", 5_000)
         await play.set_handset(HandsetState.OFF)
-        await play.house.control.advance(60_000)
+        await play.services.control.advance(60_000)
         assert await play.texts() == []
 
 
@@ -502,7 +502,7 @@ async def test_a_handset_that_is_off_at_the_moment_does_not_send() -> None:
 async def test_a_planned_text_comes_from_what_was_planned_whole() -> None:
     async with playing() as play:
         await plan(play, "₦ “quoted” \\ \n 😀", 1000)
-        await play.house.control.advance(1000)
+        await play.services.control.advance(1000)
         assert await play.texts() == ["₦ “quoted” \\ \n 😀"]
 
 
@@ -563,7 +563,7 @@ async def test_texts_are_taken_again_when_the_application_is_back() -> None:
     async with playing(backlog=3) as play:
         await fill(play)
         play.application.back.set()
-        await play.house.scheduler.settled()
+        await play.services.scheduler.settled()
         assert (await play.text("after that", shortcode=SHORT)).text == "after that"
 
 
@@ -574,10 +574,10 @@ async def test_a_planned_text_is_not_dropped_when_the_backlog_is_full_at_its_mom
         play.application.status_code = 500  # so that three retries wait for half a minute
         for text in ("one", "two", "three"):
             await play.text(text, shortcode=SHORT)
-        await play.house.control.advance(29_000)
+        await play.services.control.advance(29_000)
         before = await play.texts()
         play.application.status_code = 200
-        await play.house.control.advance(2_000)
+        await play.services.control.advance(2_000)
         assert [*before, "later"] == await play.texts() == ["one", "two", "three", "later"]
 
 
@@ -607,7 +607,7 @@ async def test_a_backlog_that_others_fill_as_well_is_counted_again_before_long(m
         play.application.away = True
         for n in range(3):
             await play.text(f"text {n}", shortcode=SHORT)
-        await play.house.database.write(fill_with_timers)
+        await play.services.database.write(fill_with_timers)
         assert await fill(play) <= network.UNCOUNTED
 
 
@@ -634,18 +634,18 @@ async def test_a_sent_date_is_the_moment_again_as_soon_as_time_has_passed() -> N
     async with playing() as play:
         for _ in range(3):
             await play.text(shortcode=SHORT)
-        await play.house.control.advance(1)
-        assert (await play.text(shortcode=SHORT)).sent_date == to_iso(play.house.clock.now_ms())
+        await play.services.control.advance(1)
+        assert (await play.text(shortcode=SHORT)).sent_date == to_iso(play.services.clock.now_ms())
 
 
 @in_loop
 async def test_sent_dates_go_on_when_the_clock_goes_back_and_begin_anew_after_a_reset() -> None:
     async with playing() as play:
-        await play.house.control.advance(3_600_000)
+        await play.services.control.advance(3_600_000)
         last = (await play.text(shortcode=SHORT)).sent_date
-        await play.house.control.to_system()
+        await play.services.control.to_system()
         assert (await play.text(shortcode=SHORT)).sent_date == f"{last[:-2]}1Z"
-        await play.house.control.reset()
+        await play.services.control.reset()
         assert (await play.text(shortcode=SHORT)).sent_date < last
 
 
@@ -653,7 +653,7 @@ async def test_sent_dates_go_on_when_the_clock_goes_back_and_begin_anew_after_a_
 async def test_sent_dates_go_on_after_the_reset_of_an_account_which_leaves_the_clock_alone() -> None:
     async with playing(others=[OTHER]) as play:
         sent = [(await play.text(shortcode=SHORT)).sent_date]
-        await play.house.control.reset("default")
+        await play.services.control.reset("default")
         sent.append((await play.text(shortcode=SHORT)).sent_date)
         assert sent[0] < sent[1]
 
@@ -663,7 +663,9 @@ async def test_sent_dates_go_on_after_a_restart(tmp_path: Path) -> None:
     sent: list[str] = []
     for _ in range(2):
         async with playing(db=tmp_path / "sandbox.db") as play:
-            await play.house.control.advance(86_400_000 if not sent else 0)  # so that a restart finds the same moment
+            await play.services.control.advance(
+                86_400_000 if not sent else 0
+            )  # so that a restart finds the same moment
             sent += [(await play.text(shortcode=SHORT)).sent_date for _ in range(2)]
     assert sorted(set(sent)) == sent
 
@@ -676,9 +678,9 @@ async def test_what_is_too_old_goes_though_nothing_else_happens() -> None:
     async with playing(max_age_s=20) as play:
         for _ in range(5):
             await play.text(shortcode=SHORT)
-        await play.house.control.advance(10_000)
+        await play.services.control.advance(10_000)
         assert len(await play.texts()) == 5
-        await play.house.control.advance(11_000)
+        await play.services.control.advance(11_000)
         assert await play.texts() == []
 
 
@@ -687,7 +689,7 @@ async def test_messages_that_are_still_owed_stay_and_keep_nobody_busy() -> None:
     async with playing(max_age_s=20) as play:
         play.application.status_code = 503
         await play.text(shortcode=SHORT)
-        await play.house.control.advance(25_000)
+        await play.services.control.advance(25_000)
         assert len(await play.texts()) == 1
 
 
@@ -700,7 +702,7 @@ def test_no_regular_pattern_of_entries_escapes_the_trimming(monkeypatch: pytest.
         for first in range(period):
             trimmed.clear()
             for seq in range(first + 1, 600 * period, period):
-                trim_now_and_then(tx, seq, 0, Keeping())
+                trim_now_and_then(tx, seq, 0, RetentionPolicy())
             if not trimmed:
                 escaped.append((period, first))
     assert escaped == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import Conflict, NotFound
-from sandbox.model import Msisdn, News, RunState, Shortcode, Texting
+from sandbox.model import EventType, Msisdn, RunState, Shortcode, TextRequest
 from sandbox.store import faults, outbox, scenarios
 from sandbox.store.database import Tx
 from sandbox.store.scenarios import Run
@@ -31,8 +31,8 @@ async def test_a_late_reply_with_its_retries_plays_in_one_advance(receiver: Rece
         await play.submit()
         await play.advance(2 * HOUR_MS + HOUR_MS)
         assert await play.texts() == [(ADA, "yesterday", 2 * HOUR_MS)]
-        [delivery] = await play.house.database.read(lambda db: outbox.page(db, account="default"))
-        attempts = await play.house.database.read(lambda db: outbox.attempts(db, delivery.seq))
+        [delivery] = await play.services.database.read(lambda db: outbox.page(db, account="default"))
+        attempts = await play.services.database.read(lambda db: outbox.attempts(db, delivery.seq))
         assert [each.started_ms - play.began_ms - 2 * HOUR_MS for each in attempts] == [
             1000 * offset for offset in (0, 30, 60, 120, 240, 480, 960, 1920)
         ]
@@ -125,7 +125,7 @@ async def test_the_rules_of_a_script_go_on_when_its_steps_are_done(receiver: Rec
         await play.submit()
         await play.submit()
         assert [text for _, text, _ in await play.texts()] == ["heard", "heard"]
-        await play.house.stage.stop("default", run.seq)
+        await play.services.runner.stop("default", run.seq)
         await play.submit()
         assert len(await play.texts()) == 2
 
@@ -260,7 +260,7 @@ async def test_a_handset_is_played_by_one_script_at_a_time(receiver: Receiver) -
         await play.start(ASKED, msisdn=BEN)
         await play.start(ASKED, msisdn=ADA, account="other")
         await play.start(ECHO, msisdn=ADA)
-        await play.house.stage.stop("default", first.seq)
+        await play.services.runner.stop("default", first.seq)
         assert (await play.start(ASKED, msisdn=ADA)).state == RunState.RUNNING
 
 
@@ -269,8 +269,8 @@ async def test_what_was_typed_by_hand_is_no_part_of_the_run(receiver: Receiver) 
     async with theatre(receiver) as play:
         run = await play.start('steps: [{expect: {text: "*"}}, {expect: {text: "*", session: same}}]', msisdn=ADA)
         await play.submit(session="one")
-        await play.house.network.originate(
-            Texting(account="default", msisdn=ADA, text="by hand", shortcode=Shortcode("48974"), new=True)
+        await play.services.network.originate(
+            TextRequest(account="default", msisdn=ADA, text="by hand", shortcode=Shortcode("48974"), new=True)
         )
         await play.submit(session="one")
         assert (await play.run(run)).state == RunState.FINISHED
@@ -289,7 +289,7 @@ async def test_a_miss_is_recorded_with_its_differences_and_changes_nothing(recei
         assert (message_seq, miss.about) == (seq, "step 1")
         assert [tuple(each) for each in miss.differences] == [("text", "Cinema?", "Weather?")]
         assert found.cursors == run.cursors
-        assert await play.news(News.RUN_MISSED) == [(News.RUN_MISSED, run.seq, ADA)]
+        assert await play.news(EventType.RUN_MISSED) == [(EventType.RUN_MISSED, run.seq, ADA)]
 
 
 @in_loop
@@ -356,13 +356,13 @@ async def test_an_end_is_news_and_comes_once(receiver: Receiver) -> None:
         run = await play.start('steps: [{expect: {text: "*"}}]', msisdn=ADA)
         await play.submit()
         await play.submit()
-        of_run = (News.RUN_STARTED, News.RUN_MOVED, News.RUN_MISSED, News.RUN_ENDED)
+        of_run = (EventType.RUN_STARTED, EventType.RUN_MOVED, EventType.RUN_MISSED, EventType.RUN_ENDED)
         assert await play.news(*of_run) == [
-            (News.RUN_STARTED, run.seq, ADA),
-            (News.RUN_MOVED, run.seq, ADA),
-            (News.RUN_ENDED, run.seq, ADA),
+            (EventType.RUN_STARTED, run.seq, ADA),
+            (EventType.RUN_MOVED, run.seq, ADA),
+            (EventType.RUN_ENDED, run.seq, ADA),
         ]
-        assert not play.house.stage.playing("default")
+        assert not play.services.runner.playing("default")
 
 
 @in_loop
@@ -384,26 +384,26 @@ BUSY = (
 
 
 async def stop(play: Theatre, run: Run) -> None:
-    await play.house.stage.stop("default", run.seq)
+    await play.services.runner.stop("default", run.seq)
 
 
 async def fail(play: Theatre, run: Run) -> None:
     def planned_too_much(tx: Tx) -> None:
-        play.house.stage._end(tx, run, RunState.FAILED, "as a window does")
+        play.services.runner._end(tx, run, RunState.FAILED, "as a window does")
 
-    await play.house.database.write(planned_too_much)
+    await play.services.database.write(planned_too_much)
 
 
 async def reset(play: Theatre, run: Run) -> None:
-    await play.house.control.reset("default")
+    await play.services.control.reset("default")
 
 
 async def reset_all(play: Theatre, run: Run) -> None:
-    await play.house.control.reset()
+    await play.services.control.reset()
 
 
 async def remove(play: Theatre, run: Run) -> None:
-    await play.house.control.remove_account("default")
+    await play.services.control.remove_account("default")
 
 
 @pytest.mark.parametrize("end", [stop, fail, reset, reset_all, remove])
@@ -414,11 +414,11 @@ async def test_an_end_before_the_last_step_takes_back_all_that_was_asked_for(
     async with theatre(receiver) as play:
         run = await play.start(BUSY)
         await play.submit()
-        assert (await play.planned(), len(await play.house.database.read(faults.stored))) == (3, 1)
+        assert (await play.planned(), len(await play.services.database.read(faults.stored))) == (3, 1)
         await end(play, run)
-        assert (await play.planned(), await play.house.database.read(faults.stored)) == (0, [])
-        assert not play.house.faults.webhook
-        assert not play.house.stage.playing("default")
+        assert (await play.planned(), await play.services.database.read(faults.stored)) == (0, [])
+        assert not play.services.faults.webhook
+        assert not play.services.runner.playing("default")
         await play.advance(24 * HOUR_MS)
         assert await play.texts() == []
 
@@ -431,16 +431,16 @@ async def test_nothing_is_left_of_the_runs_of_an_account_that_was_forgotten(
     async with theatre(receiver) as play:
         run = await play.start(BUSY)
         await end(play, run)
-        assert await play.house.database.read(lambda db: scenarios.page(db, account="default")) == []
+        assert await play.services.database.read(lambda db: scenarios.page(db, account="default")) == []
 
 
 @in_loop
 async def test_the_scenarios_of_an_account_that_was_removed_are_gone(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
         for account in ("default", "other"):
-            await play.house.stage.put(account, "play", f"scenario: play\n{ECHO}")
-        await play.house.control.remove_account("default")
-        own = await play.house.database.read(lambda db: [scenarios.own(db, name) for name in ("default", "other")])
+            await play.services.runner.put(account, "play", f"scenario: play\n{ECHO}")
+        await play.services.control.remove_account("default")
+        own = await play.services.database.read(lambda db: [scenarios.own(db, name) for name in ("default", "other")])
         assert [len(each) for each in own] == [0, 1]
 
 
@@ -448,7 +448,7 @@ async def test_the_scenarios_of_an_account_that_was_removed_are_gone(receiver: R
 async def test_what_a_finished_script_asked_for_stays(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
         run = await play.start("steps: [{fault: {on: sendsms, times: 2, status: 503}}]")
-        [fault] = await play.house.database.read(faults.stored)
+        [fault] = await play.services.database.read(faults.stored)
         assert ((await play.run(run)).state, fault.run_seq, fault.left) == (RunState.FINISHED, run.seq, 2)
 
 
@@ -457,10 +457,10 @@ async def test_a_run_is_stopped_once_and_by_its_own_account(receiver: Receiver) 
     async with theatre(receiver) as play:
         run = await play.start(ECHO)
         with pytest.raises(NotFound, match=f"no run {run.id}"):
-            await play.house.stage.stop("other", run.seq)
-        assert (await play.house.stage.stop("default", run.seq)).state == RunState.STOPPED
+            await play.services.runner.stop("other", run.seq)
+        assert (await play.services.runner.stop("default", run.seq)).state == RunState.STOPPED
         with pytest.raises(Conflict, match="ended already: stopped"):
-            await play.house.stage.stop("default", run.seq)
+            await play.services.runner.stop("default", run.seq)
 
 
 @in_loop
@@ -477,9 +477,9 @@ async def test_a_stopped_run_answers_nothing(receiver: Receiver) -> None:
 @in_loop
 async def test_a_reset_of_one_account_leaves_the_runs_of_others_and_its_own_scenarios(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
-        await play.house.stage.put("default", "play", f"scenario: play\n{ECHO}")
+        await play.services.runner.put("default", "play", f"scenario: play\n{ECHO}")
         await play.start(ECHO, account="other")
         await reset(play, await play.start(ECHO))
         await play.submit(by=OTHER)
         assert await play.texts("other") == [(ADA, "heard", 0)]
-        assert (await play.house.stage.start("default", name="play")).state == RunState.RUNNING
+        assert (await play.services.runner.start("default", name="play")).state == RunState.RUNNING

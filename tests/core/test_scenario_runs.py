@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.core.gateway import Call
+from sandbox.core.gateway import GatewayCall
 from sandbox.errors import Conflict, Invalid, NotFound
-from sandbox.model import HandsetState, Msisdn, News, RunState
+from sandbox.model import EventType, HandsetState, Msisdn, RunState
 from sandbox.scenario import catalogue
 from sandbox.store import faults, messages, scenarios
 from sandbox.store.database import Tx
@@ -28,8 +28,8 @@ ASKED = 'steps: [{expect: {text: "Cinema?"}}, {reply: {text: yesterday, after: 2
 @in_loop
 async def test_a_scenario_is_started_by_its_name(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
-        await play.house.stage.put("default", "echo", f"scenario: echo\n{ECHO}")
-        run = await play.house.stage.start("default", name="echo")
+        await play.services.runner.put("default", "echo", f"scenario: echo\n{ECHO}")
+        run = await play.services.runner.start("default", name="echo")
         assert (run.scenario, run.source, run.steps, run.state) == (
             "echo",
             f"scenario: echo\n{ECHO}",
@@ -42,15 +42,15 @@ async def test_a_scenario_is_started_by_its_name(receiver: Receiver) -> None:
 @in_loop
 async def test_every_built_in_scenario_can_be_started(receiver: Receiver, name: str) -> None:
     async with theatre(receiver) as play:
-        assert (await play.house.stage.start("default", name=name)).scenario == name
+        assert (await play.services.runner.start("default", name=name)).scenario == name
 
 
 @in_loop
 async def test_a_scenario_of_ones_own_goes_before_the_built_in_one_of_its_name(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
-        await play.house.stage.put("default", "late-reply", f"scenario: late-reply\n{ECHO}")
+        await play.services.runner.put("default", "late-reply", f"scenario: late-reply\n{ECHO}")
         assert [
-            (await play.house.stage.start(account, name="late-reply")).steps for account in ("default", "other")
+            (await play.services.runner.start(account, name="late-reply")).steps for account in ("default", "other")
         ] == [
             0,
             len_of("late-reply"),
@@ -64,10 +64,10 @@ def len_of(name: str) -> int:
 @in_loop
 async def test_a_run_goes_on_with_the_scenario_as_it_was(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
-        await play.house.stage.put("default", "echo", f"scenario: echo\n{ECHO}")
-        await play.house.stage.start("default", name="echo")
-        await play.house.stage.put("default", "echo", f"scenario: echo\n{ECHO}".replace("heard", "changed"))
-        await play.house.stage.remove("default", "echo")
+        await play.services.runner.put("default", "echo", f"scenario: echo\n{ECHO}")
+        await play.services.runner.start("default", name="echo")
+        await play.services.runner.put("default", "echo", f"scenario: echo\n{ECHO}".replace("heard", "changed"))
+        await play.services.runner.remove("default", "echo")
         await play.submit()
         assert await play.texts() == [(ADA, "heard", 0)]
 
@@ -76,20 +76,20 @@ async def test_a_run_goes_on_with_the_scenario_as_it_was(receiver: Receiver) -> 
 async def test_putting_and_removing_says_what_was_there(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
         source = f"scenario: echo\n{ECHO}"
-        assert [(await play.house.stage.put("default", "echo", source))[1] for _ in range(2)] == [True, False]
-        await play.house.stage.remove("default", "echo")
+        assert [(await play.services.runner.put("default", "echo", source))[1] for _ in range(2)] == [True, False]
+        await play.services.runner.remove("default", "echo")
         with pytest.raises(NotFound, match="There is no scenario"):
-            await play.house.stage.remove("default", "echo")
+            await play.services.runner.remove("default", "echo")
         with pytest.raises(Conflict, match="built in"):
-            await play.house.stage.remove("default", "late-reply")
-        assert len(await play.news(News.SCENARIO_CHANGED)) == 3
+            await play.services.runner.remove("default", "late-reply")
+        assert len(await play.news(EventType.SCENARIO_CHANGED)) == 3
 
 
 @in_loop
 async def test_an_unknown_name_is_answered_with_the_nearest(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
         with pytest.raises(NotFound, match="The nearest is late-reply"):
-            await play.house.stage.start("default", name="late-replay")
+            await play.services.runner.start("default", name="late-replay")
 
 
 @in_loop
@@ -98,7 +98,7 @@ async def test_an_account_that_is_not_there_plays_nothing(receiver: Receiver) ->
         with pytest.raises(NotFound, match="no account nobody"):
             await play.start(ECHO, account="nobody")
         with pytest.raises(NotFound, match="no account nobody"):
-            await play.house.stage.put("nobody", "play", f"scenario: play\n{ECHO}")
+            await play.services.runner.put("nobody", "play", f"scenario: play\n{ECHO}")
 
 
 @in_loop
@@ -109,14 +109,14 @@ async def test_a_source_with_mistakes_is_refused_with_all_of_them(receiver: Rece
         assert len(refused.value.fields) == 2
         assert [name for name, _ in refused.value.fields] == ["source"] * 2
         assert all(".yaml:2:" in complaint for _, complaint in refused.value.fields)
-        assert await play.news(News.RUN_STARTED) == []
+        assert await play.news(EventType.RUN_STARTED) == []
 
 
 @in_loop
 async def test_a_scenario_is_put_under_its_own_name(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
         with pytest.raises(Invalid, match="is called play"):
-            await play.house.stage.put("default", "other-name", f"scenario: play\n{ECHO}")
+            await play.services.runner.put("default", "other-name", f"scenario: play\n{ECHO}")
 
 
 # Handsets ----------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ async def test_a_scenario_sets_its_handset_up(receiver: Receiver) -> None:
         run = await play.start(f'handset: {{msisdn: "+{ADA}", telco: glo, label: Ada}}\n{ECHO}')
         found = await play.handset(ADA)
         assert (run.msisdn, found.telco, found.label, found.state) == (ADA, "glo", "Ada", HandsetState.ON)
-        assert await play.news(News.HANDSET_CHANGED) == [(News.HANDSET_CHANGED, run.seq + 1, ADA)]
+        assert await play.news(EventType.HANDSET_CHANGED) == [(EventType.HANDSET_CHANGED, run.seq + 1, ADA)]
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -238,7 +238,7 @@ async def test_a_handset_that_switches_itself_off_lets_the_rest_wait(receiver: R
         seqs = [await play.submit(text) for text in ("a", "b", "c")]
         await play.start("rules: [{when: {text: b}, handset: {state: off}}]")
         await play.set_handset(HandsetState.ON)
-        assert await play.house.database.read(lambda db: messages.waiting(db, "default", ADA)) == seqs[2:]
+        assert await play.services.database.read(lambda db: messages.waiting(db, "default", ADA)) == seqs[2:]
 
 
 # Faults ------------------------------------------------------------------------------------------------------------
@@ -251,8 +251,8 @@ async def statuses(play: Theatre, count: int) -> list[int]:
         b'{"from": "48974", "to": "2348020000000", "message": "a", "session_id": "s", '
         b'"sent_date": "2024-01-02T23:50:37.000000Z"}'
     )
-    calls = [Call("POST", "/ng/v1/sendsms", "", headers, body) for _ in range(count)]
-    return [(await play.house.gateway.submit(call)).status_code for call in calls]
+    calls = [GatewayCall("POST", "/ng/v1/sendsms", "", headers, body) for _ in range(count)]
+    return [(await play.services.gateway.submit(call)).status_code for call in calls]
 
 
 @in_loop
@@ -304,9 +304,9 @@ async def test_a_neighbour_that_fails_in_the_same_commit_makes_nothing_happen_tw
         run = await play.start("steps: [{expect: {text: a}}, {reply: {text: once}}, {expect: {text: b}}]", msisdn=ADA)
         for text in ("x", "a"):
             gathered = await asyncio.gather(
-                *(play.house.database.write(fail) for _ in range(20)),
+                *(play.services.database.write(fail) for _ in range(20)),
                 play.submit(text),
-                *(play.house.database.write(fail) for _ in range(20)),
+                *(play.services.database.write(fail) for _ in range(20)),
                 return_exceptions=True,
             )
             assert sum(isinstance(each, Conflict) for each in gathered) == 40
@@ -326,9 +326,9 @@ async def test_a_run_goes_on_after_a_crash(receiver: Receiver, tmp_path: Path) -
             shutil.copy(f"{before}{suffix}", f"{after}{suffix}")
         began_ms = play.began_ms
     async with theatre(receiver, db=str(after)) as play:
-        assert play.house.stage.playing("default")
-        assert not play.house.stage.playing("other")
-        await play.advance(began_ms + 2 * HOUR_MS - play.house.clock.now_ms())
+        assert play.services.runner.playing("default")
+        assert not play.services.runner.playing("other")
+        await play.advance(began_ms + 2 * HOUR_MS - play.services.clock.now_ms())
         assert [each["message"] for each in play.payloads] == ["yesterday"]
         await play.submit("b")
         assert (await play.run(run)).state == RunState.FINISHED
@@ -357,11 +357,13 @@ async def test_a_run_whose_scenario_cannot_be_read_any_more_fails_at_the_start(
     db = str(tmp_path / "sandbox.db")
     async with theatre(receiver, db=db) as play:
         run = await play.start(ASKED)
-        await play.house.database.write(lambda tx: tx.execute("UPDATE runs SET source = 'scenario: of old'") and None)
+        await play.services.database.write(
+            lambda tx: tx.execute("UPDATE runs SET source = 'scenario: of old'") and None
+        )
     async with theatre(receiver, db=db) as play:
         found = await play.run(run)
         assert (found.state, "cannot be read any more" in found.reason) == (RunState.FAILED, True)
-        assert not play.house.stage.playing("default")
+        assert not play.services.runner.playing("default")
 
 
 @in_loop
@@ -369,6 +371,6 @@ async def test_a_run_without_a_handset_is_found_by_its_state(receiver: Receiver)
     async with theatre(receiver) as play:
         run = await play.start(ASKED)
         assert [(each.msisdn, each.cursor.step) for each in (await play.run(run)).cursors] == [(None, 0)]
-        page = await play.house.database.read(lambda db: scenarios.page(db, account="default", state="running"))
+        page = await play.services.database.read(lambda db: scenarios.page(db, account="default", state="running"))
         assert page == [await play.run(run)]
         assert Msisdn(FRESH) == FRESH

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec
 import pytest
 
 from sandbox.clock import Clock
-from sandbox.core.scheduler import FOLLOW_UPS, Job, Rest, Scheduler
+from sandbox.core.scheduler import FOLLOW_UPS, FinishStep, Job, Scheduler
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
 from sandbox.store import outbox
@@ -50,7 +50,7 @@ class Bench:
     def handle(self, tx: Tx, timer: Timer) -> Job | None:
         return partial(self._perform, timer)
 
-    async def _perform(self, timer: Timer) -> Rest | None:
+    async def _perform(self, timer: Timer) -> FinishStep | None:
         self.ran.append(((self.clock.now_ms() - self.begun_ms) / 1000, timer.subject))
         for each in (timer.lane, "all"):
             self.at_once[each] = self.at_once.get(each, 0) + 1
@@ -284,7 +284,7 @@ async def test_an_advance_waits_for_each_job_to_end_before_time_goes_on() -> Non
         assert bench.ran == [(1, 1), (2, 2)]
 
 
-async def waits_in_its_rest(until: asyncio.Event) -> Rest:
+async def waits_in_its_rest(until: asyncio.Event) -> FinishStep:
     async def rest() -> None:
         await until.wait()
 

@@ -13,11 +13,11 @@ import pytest
 from sandbox import server
 from sandbox.clock import stopwatch
 from sandbox.core import waits
-from sandbox.core.gateway import Call
-from sandbox.core.services import House
+from sandbox.core.gateway import GatewayCall
+from sandbox.core.services import Services
 from sandbox.core.waits import Times
 from sandbox.errors import NotFound
-from sandbox.model import Account, DeliveryState, Msisdn, Outcome, OutcomeKind, Texting
+from sandbox.model import Account, DeliveryState, Msisdn, Outcome, OutcomeKind, TextRequest
 from sandbox.rules.matching import Match
 from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import outbox
@@ -59,7 +59,7 @@ class Application:
 
 @dataclass
 class Play:
-    house: House
+    services: Services
     application: Application
 
     async def submit(self, text: str = "Hello", *, account: Account = DEFAULT_ACCOUNT, **changes: str) -> None:
@@ -71,23 +71,23 @@ class Play:
             "sent_date": "2024-01-02T23:50:37.000000Z",
         }
         headers = ((b"authorization", f"Bearer {account.token}".encode()), (b"content-type", b"application/json"))
-        answer = await self.house.gateway.submit(
-            Call("POST", "/ng/v1/sendsms", "127.0.0.1", headers, json.dumps(sms | changes).encode())
+        answer = await self.services.gateway.submit(
+            GatewayCall("POST", "/ng/v1/sendsms", "127.0.0.1", headers, json.dumps(sms | changes).encode())
         )
         assert answer.status_code == 200, answer.body
 
     async def wait_for(self, *, timeout_s: float = LONG_S, account: str = "default", **options: Any) -> Any:
         """Wait with a Match made of what a wait itself does not know."""
         own = {name: options.pop(name) for name in ("count", "after") if name in options}
-        return await self.house.watch.wait_for(account, Match(**options), timeout_s=timeout_s, **own)
+        return await self.services.watch.wait_for(account, Match(**options), timeout_s=timeout_s, **own)
 
     async def texts_found(self, **options: Any) -> list[str]:
         waited = await self.wait_for(**{"timeout_s": 0, **options})
         return [each.text for each in waited.messages]
 
     async def reply_in(self, delay_ms: int, text: str = "Yesterday") -> None:
-        texting = Texting(account="default", msisdn=ADA, text=text)
-        await self.house.network.originate_later(texting, delay_ms)
+        texting = TextRequest(account="default", msisdn=ADA, text=text)
+        await self.services.network.originate_later(texting, delay_ms)
 
 
 @asynccontextmanager
@@ -97,8 +97,8 @@ async def playing(*, clock: str = "virtual", status_code: int = 200) -> AsyncIte
     application = Application(status_code)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "Poster", lambda **_: application)
-        async with server.open_house(settings, server.Address(host="127.0.0.1", port=1), None) as house:
-            yield Play(house, application)
+        async with server.open_services(settings, server.Address(host="127.0.0.1", port=1), None) as services:
+            yield Play(services, application)
 
 
 # What is found -----------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ async def test_a_reset_does_not_end_a_wait() -> None:
     async with playing() as play:
         async with asyncio.TaskGroup() as tasks:
             wait = tasks.create_task(play.wait_for(text="after all"))
-            await play.house.control.reset("default")
+            await play.services.control.reset("default")
             await play.submit("after all")
         assert wait.result().satisfied
 
@@ -217,7 +217,7 @@ async def test_the_removal_of_its_account_ends_a_wait() -> None:
     async with playing() as play:
         wait = asyncio.ensure_future(play.wait_for(account="other", text="never"))  # noqa: TID251 -- awaited below
         await asyncio.sleep(0)  # noqa: TID251 -- lets it begin
-        await play.house.control.remove_account("other")
+        await play.services.control.remove_account("other")
         with pytest.raises(NotFound, match="other was removed"):
             await wait
 
@@ -227,7 +227,7 @@ async def test_a_wait_ends_when_the_sandbox_stops() -> None:
     async with asyncio.TaskGroup() as tasks, playing() as play:
         wait = tasks.create_task(play.wait_for(text="never"))
         await asyncio.sleep(0)  # noqa: TID251 -- lets it begin
-        play.house.bus.close()
+        play.services.bus.close()
         assert not (await wait).satisfied
 
 
@@ -251,7 +251,7 @@ def test_verification_counts(sent: int, times: Times, satisfied: bool) -> None:
         async with playing() as play:
             for _ in range(sent):
                 await play.submit()
-            waited = await play.house.watch.verify("default", Match(direction="mt"), times)
+            waited = await play.services.watch.verify("default", Match(direction="mt"), times)
             assert (waited.satisfied, len(waited.messages)) == (satisfied, sent)
 
     in_loop(verify)()
@@ -262,7 +262,7 @@ async def test_what_must_not_come_fails_as_soon_as_it_comes() -> None:
     async with playing() as play:
         async with asyncio.TaskGroup() as tasks:
             none = Times(at_least=0, at_most=0)
-            wait = tasks.create_task(play.house.watch.verify("default", Match(), none, within_s=LONG_S))
+            wait = tasks.create_task(play.services.watch.verify("default", Match(), none, within_s=LONG_S))
             await play.submit()
         assert not wait.result().satisfied
 
@@ -273,7 +273,7 @@ async def test_an_exact_number_is_watched_to_the_end() -> None:
         await play.submit()
         async with asyncio.TaskGroup() as tasks:
             once = Times(at_least=1, at_most=1)
-            wait = tasks.create_task(play.house.watch.verify("default", Match(), once, within_s=LONG_S))
+            wait = tasks.create_task(play.services.watch.verify("default", Match(), once, within_s=LONG_S))
             await play.submit()  # once too often, although once was there already
         assert not wait.result().satisfied
 
@@ -285,7 +285,7 @@ async def test_an_exact_number_is_watched_to_the_end() -> None:
 async def test_a_wait_jumps_to_what_is_due_in_two_hours() -> None:
     async with playing() as play:
         await play.submit()
-        begun_ms = play.house.clock.now_ms()
+        begun_ms = play.services.clock.now_ms()
         await play.reply_in(TWO_HOURS_MS)
         waited = await play.wait_for(direction="mo")
         assert waited.messages[0].at_ms - begun_ms == TWO_HOURS_MS
@@ -298,7 +298,7 @@ async def test_a_wait_plays_the_retries_of_an_hour() -> None:
         await play.reply_in(0)
         waited = await play.wait_for(direction="mo", state=DeliveryState.EXHAUSTED)
         delivery = waited.messages[0].delivery_seq
-        attempts = await play.house.database.read(lambda db: outbox.attempts(db, delivery))
+        attempts = await play.services.database.read(lambda db: outbox.attempts(db, delivery))
         assert [each.offset_ms // 1000 for each in attempts] == [0, 30, 60, 120, 240, 480, 960, 1920, 3600]
 
 
@@ -306,7 +306,7 @@ async def test_a_wait_plays_the_retries_of_an_hour() -> None:
 async def test_the_clock_does_not_jump_while_the_application_is_being_posted_to() -> None:
     async with playing() as play:
         await play.submit()
-        begun_ms = play.house.clock.now_ms()
+        begun_ms = play.services.clock.now_ms()
         posted = asyncio.Event()
 
         async def slow() -> None:
@@ -363,7 +363,7 @@ async def test_the_clock_does_not_jump_before_a_late_answer_could_be_reacted_to(
     looks = iter([True, False])
     async with playing() as play:
         await play.submit()
-        begun_ms = play.house.clock.now_ms()
+        begun_ms = play.services.clock.now_ms()
         await play.reply_in(TWO_HOURS_MS)
 
         async def react() -> None:
@@ -378,11 +378,11 @@ async def test_the_clock_does_not_jump_before_a_late_answer_could_be_reacted_to(
                         tasks.create_task(react())
                     return late
 
-                patch.setattr(play.house.faults, "delaying", delaying)
+                patch.setattr(play.services.faults, "delaying", delaying)
                 patch.setattr(waits, "QUIET_S", 0.2)  # the application may take as long on a busy machine
                 waited = await play.wait_for(text="Which film?")
         assert waited.messages[0].at_ms == begun_ms
-        assert play.house.clock.now_ms() == begun_ms
+        assert play.services.clock.now_ms() == begun_ms
 
 
 @in_loop
@@ -391,7 +391,7 @@ async def test_the_clock_does_not_jump_when_news_comes_while_the_next_timer_is_l
 ) -> None:
     async with playing() as play:
         await play.submit()
-        begun_ms, read = play.house.clock.now_ms(), play.house.database.read
+        begun_ms, read = play.services.clock.now_ms(), play.services.database.read
         looked: list[str] = []
 
         async def read_slowly(fn: Callable[[Any], Any]) -> Any:
@@ -407,21 +407,21 @@ async def test_the_clock_does_not_jump_when_news_comes_while_the_next_timer_is_l
 
         next_of_account = outbox.next_of_account
         monkeypatch.setattr(outbox, "next_of_account", look)
-        monkeypatch.setattr(play.house.database, "read", read_slowly)
+        monkeypatch.setattr(play.services.database, "read", read_slowly)
         await play.reply_in(TWO_HOURS_MS)
         assert (await play.wait_for(text="Which film?")).satisfied
-        assert play.house.clock.now_ms() == begun_ms
+        assert play.services.clock.now_ms() == begun_ms
 
 
 @in_loop
 async def test_the_clock_does_not_jump_for_a_wait_that_wants_nothing_more() -> None:
     async with playing() as play:
         await play.submit()
-        begun_ms = play.house.clock.now_ms()
+        begun_ms = play.services.clock.now_ms()
         await play.reply_in(TWO_HOURS_MS)
         never = Times(at_least=0, at_most=0)
-        await play.house.watch.verify("default", Match(direction="mo"), never, within_s=SHORT_S)
-        assert play.house.clock.now_ms() == begun_ms
+        await play.services.watch.verify("default", Match(direction="mo"), never, within_s=SHORT_S)
+        assert play.services.clock.now_ms() == begun_ms
 
 
 @in_loop

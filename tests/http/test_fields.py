@@ -10,18 +10,18 @@ from sandbox.http.fields import (
     AnyNumber,
     Argument,
     Choice,
-    Cursor,
     Fields,
     Flag,
     Given,
     Identifier,
     Kind,
     Name,
+    ObjectKind,
+    PageCursor,
     Phone,
-    Record,
     Seconds,
     Short,
-    Text,
+    TextKind,
     Wait,
     Whole,
     body_schema,
@@ -33,14 +33,14 @@ from sandbox.model import Encoding, HandsetState
 
 SIZE = optional("size", Whole(1, 9), "How large.")
 COLOUR = required("colour", Choice(("red", "green")), "Which one.", "red")
-LABEL = usually("label", Text(5), "none", "What it is called.")
-PAINT = Record((COLOUR, SIZE))
+LABEL = usually("label", TextKind(5), "none", "What it is called.")
+PAINT = ObjectKind((COLOUR, SIZE))
 
 READ: list[tuple[Kind[Any], Any, Any]] = [
-    (Text(), "yes", "yes"),
-    (Text(), "one\ntwo\x1b", "one\ntwo\x1b"),
-    (Text(3), "₦₦₦", "₦₦₦"),
-    (Text(None), "x" * 100_000, "x" * 100_000),
+    (TextKind(), "yes", "yes"),
+    (TextKind(), "one\ntwo\x1b", "one\ntwo\x1b"),
+    (TextKind(3), "₦₦₦", "₦₦₦"),
+    (TextKind(None), "x" * 100_000, "x" * 100_000),
     (Choice(("a", "b")), "b", "b"),
     (Choice(tuple(HandsetState)), "off", HandsetState.OFF),
     (Seconds(10), 0, 0.0),
@@ -50,11 +50,11 @@ READ: list[tuple[Kind[Any], Any, Any]] = [
     (Whole(1, 9), 9.0, 9),
     (Flag(), True, True),
     (Flag(), False, False),
-    (Cursor(), "m12", 12),
-    (Cursor(), "s12", 12),
-    (Cursor(), "12", 12),
-    (Cursor(), 12, 12),
-    (Cursor(), 0, 0),
+    (PageCursor(), "m12", 12),
+    (PageCursor(), "s12", 12),
+    (PageCursor(), "12", 12),
+    (PageCursor(), 12, 12),
+    (PageCursor(), 0, 0),
     (Wait(), True, 30.0),
     (Wait(), False, None),
     (Wait(), 0, 0.0),
@@ -71,10 +71,10 @@ READ: list[tuple[Kind[Any], Any, Any]] = [
 ]
 
 REFUSED: list[tuple[Kind[Any], Any]] = [
-    (Text(), 5),
-    (Text(), True),
-    (Text(), ["x"]),
-    (Text(3), "four"),
+    (TextKind(), 5),
+    (TextKind(), True),
+    (TextKind(), ["x"]),
+    (TextKind(3), "four"),
     (Choice(("a", "b")), "c"),
     (Choice(("a", "b")), "A"),
     (Choice(("a", "b")), 1),
@@ -91,16 +91,16 @@ REFUSED: list[tuple[Kind[Any], Any]] = [
     (Whole(1, 9), "5"),
     (Flag(), "true"),
     (Flag(), 1),
-    (Cursor(), "yesterday"),
-    (Cursor(), "x12"),
-    (Cursor(), "mm12"),
-    (Cursor(), "m"),
-    (Cursor(), "-1"),
-    (Cursor(), -1),
-    (Cursor(), 1.5),
-    (Cursor(), True),
-    (Cursor(), "9" * 30),
-    (Cursor(), "m١"),
+    (PageCursor(), "yesterday"),
+    (PageCursor(), "x12"),
+    (PageCursor(), "mm12"),
+    (PageCursor(), "m"),
+    (PageCursor(), "-1"),
+    (PageCursor(), -1),
+    (PageCursor(), 1.5),
+    (PageCursor(), True),
+    (PageCursor(), "9" * 30),
+    (PageCursor(), "m١"),
     (Wait(), "long"),
     (Wait(), -1),
     (Wait(), 301),
@@ -163,11 +163,11 @@ def test_what_is_not_accepted_does_not_fit_the_schema(kind: Kind[Any], value: ob
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800"])
 def test_a_text_that_cannot_be_stored_is_complained_about(text: str) -> None:
-    assert "Leave it out" in told(Text(), text)["it"]
+    assert "Leave it out" in told(TextKind(), text)["it"]
 
 
 def test_a_complaint_shows_hostile_text_harmlessly_and_not_at_length() -> None:
-    for kind in (Choice(("a",)), Cursor(), Phone(), AnyNumber(), Identifier("m"), Flag()):
+    for kind in (Choice(("a",)), PageCursor(), Phone(), AnyNumber(), Identifier("m"), Flag()):
         (reason,) = told(kind, "\x1b[2J\u202e" + "x" * 200).values()
         assert reason.isprintable()
         assert len(reason) < 220
@@ -185,8 +185,8 @@ def test_a_complaint_shows_hostile_text_harmlessly_and_not_at_length() -> None:
         ("1e0", Seconds(9), 1.0),
         ("true", Flag(), True),
         ("false", Flag(), False),
-        ("m5", Cursor(), 5),
-        ("5", Text(), "5"),
+        ("m5", PageCursor(), 5),
+        ("5", TextKind(), "5"),
     ],
 )
 def test_in_a_query_everything_is_text(text: str, kind: Kind[Any], read: object) -> None:
@@ -257,7 +257,7 @@ def test_an_object_has_arguments_of_its_own() -> None:
 
 
 def test_complaints_about_an_object_name_the_way_to_what_is_wrong() -> None:
-    wall = Record((required("paint", PAINT, ""), optional("height", Seconds(9), "")))
+    wall = ObjectKind((required("paint", PAINT, ""), optional("height", Seconds(9), "")))
     fields = Fields({"wall": {"paint": {"size": 10, "shape": 1}, "height": -1}}, json=True)
     fields.take(optional("wall", wall, ""))
     assert list(fields.complaints) == ["wall.paint.colour", "wall.paint.size", "wall.paint.shape", "wall.height"]

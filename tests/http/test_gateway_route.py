@@ -17,14 +17,14 @@ import pytest
 import requests
 
 from sandbox.clock import Clock
-from sandbox.core.gateway import Call, Gateway
-from sandbox.core.network import Keeping
-from sandbox.core.scenario_runner import Stage
+from sandbox.core.gateway import Gateway, GatewayCall
+from sandbox.core.network import RetentionPolicy
+from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.model import Shortcode
 from sandbox.settings import DEFAULT_ACCOUNT
-from sandbox.store.accounts import Directory
+from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database
-from sandbox.store.faults import Faults
+from sandbox.store.faults import LiveFaults
 from sandbox.wire.problems import CATALOGUE, status_of
 
 if TYPE_CHECKING:
@@ -500,7 +500,7 @@ def test_the_limit_of_a_text_is_a_setting(start_sandbox: Callable[..., "Bench"])
 SERVE = """
 from sandbox import server
 from sandbox.settings import Settings
-server.run(Settings(port=0, db=":memory:"), on_ready=lambda house, address, *_: print(address.port, flush=True))
+server.run(Settings(port=0, db=":memory:"), on_ready=lambda services, address, *_: print(address.port, flush=True))
 """
 
 
@@ -567,11 +567,11 @@ def test_a_message_that_cannot_be_stored_is_answered_503_and_not_200() -> None:
         database.open()
         await database.close()
         account = replace(DEFAULT_ACCOUNT, shortcodes=(Shortcode("48974"),))
-        clock, accounts, faults = Clock.virtual(), Directory([account]), Faults()
-        stage = Stage(database, clock, accounts, faults)
-        gateway = Gateway(database, clock, accounts, faults, stage, keeping=Keeping(), max_text=1600)
+        clock, accounts, faults = Clock.virtual(), AccountCache([account]), LiveFaults()
+        runner = ScenarioRunner(database, clock, accounts, faults)
+        gateway = Gateway(database, clock, accounts, faults, runner, keeping=RetentionPolicy(), max_text=1600)
         headers = [(b"authorization", b"Bearer sandbox-token"), (b"content-type", b"application/json")]
-        answer = await gateway.submit(Call(method="POST", path=PATH, client="", headers=headers, body=EXAMPLE))
+        answer = await gateway.submit(GatewayCall(method="POST", path=PATH, client="", headers=headers, body=EXAMPLE))
         return answer.status_code, answer.body, answer.request_id
 
     status, body, request_id = asyncio.run(submit_to_closed_store())

@@ -544,7 +544,7 @@ def test_a_stream_with_a_request_behind_it_ends_as_it_should_when_its_client_lea
         assert sock.recv(65536).startswith(b"HTTP/1.1 200")
     for _ in range(200):  # what is written to a client that has left tells that it has
         assert running.raw(GATEWAY + TOKEN + JSON + LENGTH + b"\r\n" + SMS).status == 200
-        if running.house.listeners.count == 0:
+        if running.services.listeners.count == 0:
             break
     with running.connect() as sock:
         sock.sendall(STREAM)

@@ -152,9 +152,9 @@ def test_a_stop_does_not_wait_for_clients_that_keep_their_connection() -> None:
 
 def test_a_stop_lets_an_answer_under_way_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, stopping, answers = threading.Event(), threading.Event(), list[int]()
-    whole = http_server.Server.shutdown
+    whole = http_server.HttpServer.shutdown
 
-    async def shutdown(self: http_server.Server, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self: http_server.HttpServer, sockets: list[socket.socket] | None = None) -> None:
         stopping.set()
         await whole(self, sockets)
 
@@ -163,7 +163,7 @@ def test_a_stop_lets_an_answer_under_way_go_out(monkeypatch: pytest.MonkeyPatch)
         await asyncio.to_thread(stopping.wait, PATIENCE_S)
         return Response(status_code=204)
 
-    monkeypatch.setattr(http_server.Server, "shutdown", shutdown)
+    monkeypatch.setattr(http_server.HttpServer, "shutdown", shutdown)
     with http_server.application(Starlette(routes=[Route("/", slow)])) as url:
         client = threading.Thread(target=lambda: answers.append(get(url).status_code))
         client.start()
@@ -205,15 +205,15 @@ def test_the_date_is_renewed_while_nothing_happens(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(http_server, "TICK_S", 0.001)
     ticks: list[int] = []
     enough = threading.Event()
-    whole = http_server.Server.on_tick
+    whole = http_server.HttpServer.on_tick
 
-    async def on_tick(self: http_server.Server, counter: int) -> bool:
+    async def on_tick(self: http_server.HttpServer, counter: int) -> bool:
         ticks.append(counter)
         if len(ticks) == 5:
             enough.set()
         return await whole(self, counter)
 
-    monkeypatch.setattr(http_server.Server, "on_tick", on_tick)
+    monkeypatch.setattr(http_server.HttpServer, "on_tick", on_tick)
     with http_server.application(starlette()):
         assert enough.wait(PATIENCE_S)
     assert all(tick % 10 == 0 for tick in ticks), "uvicorn renews its headers with every tenth tick"

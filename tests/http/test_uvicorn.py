@@ -111,7 +111,7 @@ def test_the_list_has_all_that_we_use(names: dict[type, set[str]]) -> None:
         for node in ast.walk(ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
     }
-    overridden = {name for cls in (limits.Connection, limits._Flow, http_server.Server) for name in vars(cls)}
+    overridden = {name for cls in (limits.HttpConnection, limits._Flow, http_server.HttpServer) for name in vars(cls)}
     theirs = {name for some in names.values() for name in some if not name.startswith("__")}
     ours = {"_transport", "run"}  # of an answer, and of asyncio's runner
     listed = {name for some in PRIVATE.values() for name in some}
@@ -119,7 +119,11 @@ def test_the_list_has_all_that_we_use(names: dict[type, set[str]]) -> None:
 
 
 def test_what_we_override_takes_the_same_arguments() -> None:
-    pairs = [(limits.Connection, HttpToolsProtocol), (limits._Flow, FlowControl), (http_server.Server, uvicorn.Server)]
+    pairs = [
+        (limits.HttpConnection, HttpToolsProtocol),
+        (limits._Flow, FlowControl),
+        (http_server.HttpServer, uvicorn.Server),
+    ]
     for ours, theirs in pairs:
         for name, method in vars(ours).items():
             if callable(method) and not name.startswith("__") and (other := getattr(theirs, name, None)):
@@ -129,7 +133,7 @@ def test_what_we_override_takes_the_same_arguments() -> None:
 
 def test_the_protocol_is_called_as_uvicorn_calls_it() -> None:
     taken = list(inspect.signature(HttpToolsProtocol.__init__).parameters)[1:]
-    assert list(inspect.signature(limits.Edge.protocol).parameters)[1:] == taken
+    assert list(inspect.signature(limits.ConnectionLimits.protocol).parameters)[1:] == taken
 
 
 def test_an_answer_is_sent_by_a_method_of_its_cycle() -> None:

@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox.pages import charts
-from sandbox.pages.charts import Chart, Kind, Stretch
+from sandbox.pages.charts import Chart, Series, Stretch
 
 NOON = 1_704_196_800_000  # 2 Jan 2024, 12:00:00 UTC
 S, MIN, H, D = 1000, 60_000, 3_600_000, 86_400_000
-KINDS = (Kind(name="good", tone="good"), Kind(name="bad", tone="bad", style="striped"))
+KINDS = (Series(name="good", tone="good"), Series(name="bad", tone="bad", style="striped"))
 
 
 def stretch(moments: Sequence[int], now_ms: int = NOON, *, whole: bool = True) -> Stretch:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import pytest
 import requests
 
-from sandbox.model import News
+from sandbox.model import EventType
 from tests.conftest import EXAMPLE, Bench, Receiver, Running
 from tests.hostile_texts import CORPUS, Reading, is_sendable, shown, twin
 
@@ -393,7 +393,7 @@ def test_a_hostile_text_stays_within_its_event(bench: Bench, subtests: pytest.Su
             seen = next(line.removeprefix("id: ") for line in reversed(lines) if line.startswith("id: "))
             kinds = {line.removeprefix("event: ") for line in lines if line.startswith("event: ")}
             data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
-            assert kinds <= set(News)
+            assert kinds <= set(EventType)
             assert all(
                 line == "" or line.startswith(("id: ", "event: ", "data: ", "retry: 1000", ": ")) for line in lines
             )

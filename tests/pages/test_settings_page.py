@@ -277,8 +277,10 @@ def test_every_setting_says_where_it_was_set(tmp_path: Path) -> None:
         environ={"NINEBITS_SANDBOX_MAX_MESSAGES": "500", "NINEBITS_SANDBOX_TOKEN": "a-token-that-is-long"},
         cwd=tmp_path,
     )
-    with server.in_thread(written.settings, origin=written.origin) as (address, house):
-        bench = Bench(sandbox=Running(address=address, house=house), account="default", token="a-token-that-is-long")
+    with server.in_thread(written.settings, origin=written.origin) as (address, services):
+        bench = Bench(
+            sandbox=Running(address=address, services=services), account="default", token="a-token-that-is-long"
+        )
         visitor = Visitor(bench=bench)
         bench.patch_account(client_url="http://127.0.0.1:9/sms")
         shown = rows(visitor)

@@ -22,7 +22,7 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.rules.findings import Code, Finding, Tried, findings, is_opt_out
+from sandbox.rules.findings import AttemptRecord, Code, Finding, findings, is_opt_out
 from sandbox.wire.problems import problem
 from sandbox.wire.text import measure
 
@@ -36,7 +36,7 @@ class Record:
 
     def __init__(self, *, numbered: bool = True) -> None:
         self.messages: list[Message] = []
-        self.tried: list[Tried] = []
+        self.tried: list[AttemptRecord] = []
         self.now_ms = 1_000
         self._numbered = numbered
         self._number = 0
@@ -91,7 +91,7 @@ class Record:
         body: bytes = b"{}",
         duration_ms: float = 3,
         **others: Any,
-    ) -> Tried:
+    ) -> AttemptRecord:
         """One more attempt of the message's webhook delivery, or with `again` the first of a new one."""
         self.messages = [replace(it, delivery_seq=it.seq) if it.seq == message.seq else it for it in self.messages]
         mine = [each.delivery.seq for each in self.tried if each.delivery.message_seq == message.seq]
@@ -105,7 +105,7 @@ class Record:
             body=body if answered else b"",
             error=others.pop("error", ""),
         )
-        tried = Tried(
+        tried = AttemptRecord(
             delivery=WebhookDelivery(
                 seq=seq,
                 message_seq=message.seq,

@@ -27,7 +27,7 @@ from sandbox.model import (
 )
 from sandbox.scenario import engine, script
 from sandbox.scenario.catalogue import built_in
-from sandbox.scenario.steps import ChangeHandset, Cursor, Later, MakeFault, Reaction, Scenario, Text, Window
+from sandbox.scenario.steps import ChangeHandset, Cursor, Delayed, MakeFault, Reaction, Scenario, StepTimeout, Text
 from sandbox.wire.text import measure
 
 NAMES = (
@@ -141,9 +141,9 @@ class World:
             match effect:
                 case Text():
                     self.later(effect.after_ms, partial(self.leaves, effect))
-                case Window(step=step):
+                case StepTimeout(step=step):
                     self.later(effect.after_ms, partial(self.passes, step))
-                case Later(what=what):
+                case Delayed(what=what):
                     self.later(effect.after_ms, partial(self.changes, what))
                 case never:
                     assert_never(never)

@@ -25,13 +25,13 @@ from sandbox.scenario import engine
 from sandbox.scenario.engine import GAP_MS
 from sandbox.scenario.steps import (
     START,
+    Action,
     ChangeHandset,
     Cursor,
-    Doing,
+    Delayed,
     Effect,
     Expect,
     ExpectNone,
-    Later,
     MakeFault,
     Miss,
     Reaction,
@@ -40,9 +40,9 @@ from sandbox.scenario.steps import (
     Send,
     Session,
     Step,
+    StepTimeout,
     Text,
     When,
-    Window,
 )
 
 SHORTCODE = Shortcode("48974")
@@ -116,7 +116,7 @@ def send(*texts: str, **more: Any) -> Send:
     return Send(texts=texts, to=SHORTCODE, starts=True, **more)
 
 
-def rule(condition: When, *doing: Doing) -> Rule:
+def rule(condition: When, *doing: Action) -> Rule:
     return Rule(when=condition, doing=doing)
 
 
@@ -137,14 +137,14 @@ def test_the_documented_survey_from_beginning_to_end() -> None:
         expect("*thank you*", within_ms=10_000),
         ExpectNone(within_ms=1_000),
     )
-    assert run.begins() == [Window(step=0, after_ms=5_000)]
+    assert run.begins() == [StepTimeout(step=0, after_ms=5_000)]
     assert run.arrives("When were you at the cinema?") == [replied("yesterday", after_ms=2_000)]
     assert run.arrives("And which film did you see?") == [
         replied("Things Fall Apart", after_ms=7_200_000, duplicates=1),
-        Later(what=OUTAGE, after_ms=7_200_000),
-        Window(step=5, after_ms=7_210_000),
+        Delayed(what=OUTAGE, after_ms=7_200_000),
+        StepTimeout(step=5, after_ms=7_210_000),
     ]
-    assert run.arrives("Well, thank you!") == [Window(step=6, after_ms=1_000)]
+    assert run.arrives("Well, thank you!") == [StepTimeout(step=6, after_ms=1_000)]
     assert (run.cursor.state, run.cursor.step) == (RunState.RUNNING, 6)
     assert run.passes(6) == []
     assert (run.cursor.state, run.cursor.step) == (RunState.FINISHED, 7)
@@ -153,10 +153,10 @@ def test_the_documented_survey_from_beginning_to_end() -> None:
 def test_a_run_begins_with_everything_before_the_first_step_that_waits() -> None:
     run = Playbook(OUTAGE, send("CINEMA", after_ms=1_000), OFF, expect("*", within_ms=500), reply("never yet"))
     assert run.begins() == [
-        Later(what=OUTAGE),
+        Delayed(what=OUTAGE),
         Text(text="CINEMA", after_ms=1_000, to=SHORTCODE, new=True),
-        Later(what=OFF, after_ms=1_000),
-        Window(step=3, after_ms=1_500),
+        Delayed(what=OFF, after_ms=1_000),
+        StepTimeout(step=3, after_ms=1_500),
     ]
     assert run.cursor.step == 3
 
@@ -178,7 +178,7 @@ def test_delays_after_a_match_add_up_and_count_anew_from_the_next() -> None:
 def test_the_time_of_an_expectation_counts_from_when_the_texts_before_it_have_gone() -> None:
     run = Playbook(expect("one"), reply("a", "b", after_ms=1_000), expect("two", within_ms=5_000))
     run.begins()
-    assert run.arrives("one")[-1] == Window(step=2, after_ms=1_000 + GAP_MS + 5_000)
+    assert run.arrives("one")[-1] == StepTimeout(step=2, after_ms=1_000 + GAP_MS + 5_000)
 
 
 def test_the_cursor_and_the_named_state_move_when_the_message_matches_not_after_the_delay() -> None:
@@ -193,14 +193,14 @@ def test_the_cursor_and_the_named_state_move_when_the_message_matches_not_after_
 def test_a_script_is_finished_when_its_last_step_has_matched() -> None:
     run = Playbook(expect("one"), OFF)
     run.begins()
-    assert run.arrives("one") == [Later(what=OFF)]
+    assert run.arrives("one") == [Delayed(what=OFF)]
     assert (run.cursor.state, run.cursor.step) == (RunState.FINISHED, 2)
 
 
 def test_a_script_that_ends_with_a_text_is_finished_when_that_has_gone() -> None:
     run = Playbook(expect("one"), reply("a", after_ms=7_200_000))
     run.begins()
-    assert run.arrives("one") == [replied("a", after_ms=7_200_000), Window(step=2, after_ms=7_200_000)]
+    assert run.arrives("one") == [replied("a", after_ms=7_200_000), StepTimeout(step=2, after_ms=7_200_000)]
     assert (run.cursor.state, run.cursor.step) == (RunState.RUNNING, 2)
     assert run.passes(2) == []
     assert run.cursor.state is RunState.FINISHED
@@ -244,8 +244,8 @@ def test_a_window_of_a_step_that_matched_in_time_changes_nothing() -> None:
 
 def test_silence_lets_the_script_go_on_when_its_time_is_over() -> None:
     run = Playbook(ExpectNone(within_ms=1_000), send("CINEMA"), expect("*", within_ms=3_000))
-    assert run.begins() == [Window(step=0, after_ms=1_000)]
-    assert run.passes(0) == [Text(text="CINEMA", to=SHORTCODE, new=True), Window(step=2, after_ms=3_000)]
+    assert run.begins() == [StepTimeout(step=0, after_ms=1_000)]
+    assert run.passes(0) == [Text(text="CINEMA", to=SHORTCODE, new=True), StepTimeout(step=2, after_ms=3_000)]
 
 
 def test_a_message_where_silence_was_expected_fails_the_run_and_is_quoted() -> None:
@@ -322,8 +322,8 @@ def test_a_rule_does_everything_it_has_one_after_the_other() -> None:
     run.begins()
     assert run.arrives("one") == [
         replied("a", after_ms=1_000),
-        Later(what=OFF, after_ms=1_000),
-        Later(what=OUTAGE, after_ms=1_000),
+        Delayed(what=OFF, after_ms=1_000),
+        Delayed(what=OUTAGE, after_ms=1_000),
         replied("b", after_ms=1_500),
     ]
 
@@ -509,7 +509,7 @@ def test_reversed_texts_are_sent_in_order_but_their_webhooks_come_in_the_opposit
     assert [text for text, _, _ in sorted(sent, key=lambda each: each[1])] == ["a", "b", "c"]
     assert [text for text, _, _ in sorted(sent, key=lambda each: each[2])] == ["c", "b", "a"]
     last_webhook_ms = max(each[2] for each in sent)
-    assert window == Window(step=2, after_ms=last_webhook_ms + 500)
+    assert window == StepTimeout(step=2, after_ms=last_webhook_ms + 500)
 
 
 def test_a_single_text_is_held_back_by_no_order() -> None:

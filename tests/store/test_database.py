@@ -23,7 +23,7 @@ import pytest
 
 import sandbox
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, SandboxError, StorageError, StorageFull
-from sandbox.model import Entry, News
+from sandbox.model import Event, EventType
 from sandbox.store.database import GROUP, Database, Due, Queries, Tx
 from sandbox.store.file import APPLICATION_ID, SCHEMA_VERSION
 from tests.store.conftest import opened
@@ -56,7 +56,7 @@ def noted(db: Queries) -> list[int]:
 
 def announce(n: int, tx: Tx) -> int:
     note(n, tx)
-    tx.news.append(Entry(n, 0, News.RESET, None, n, None))
+    tx.news.append(Event(n, 0, EventType.RESET, None, n, None))
     return n
 
 
@@ -331,7 +331,7 @@ async def test_news_comes_in_the_order_of_the_commits(either: Path | str) -> Non
 
 @in_loop
 async def test_a_function_that_fails_makes_no_news(either: Path | str) -> None:
-    heard: list[Entry] = []
+    heard: list[Event] = []
 
     def fail(tx: Tx) -> None:
         announce(1, tx)
@@ -347,7 +347,7 @@ async def test_a_function_that_fails_makes_no_news(either: Path | str) -> None:
 
 @in_loop
 async def test_a_listener_that_fails_leaves_no_caller_waiting(either: Path | str) -> None:
-    def fail(news: list[Entry], due: list[Due]) -> None:
+    def fail(news: list[Event], due: list[Due]) -> None:
         raise ValueError("a listener's own fault")
 
     faults: list[str] = []

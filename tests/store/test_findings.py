@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sandbox import server
-from sandbox.core.gateway import Call
-from sandbox.model import DeliveryState, Direction, News, OutcomeKind, Texting
+from sandbox.core.gateway import GatewayCall
+from sandbox.model import DeliveryState, Direction, EventType, OutcomeKind, TextRequest
 from sandbox.rules.findings import Code
 from sandbox.settings import DEFAULT_ACCOUNT, Settings
 from sandbox.store import findings as reader
@@ -64,7 +64,7 @@ def written(tx: Tx, record: Record) -> None:
             (
                 tried.begun_seq,
                 tried.attempt.started_ms,
-                News.ATTEMPT_BEGUN,
+                EventType.ATTEMPT_BEGUN,
                 tried.delivery.account,
                 tried.delivery.seq,
             ),
@@ -126,22 +126,24 @@ def test_a_follow_up_sent_twice_is_found_on_a_clock_that_stands_still(receiver: 
 
     async def main() -> None:
         address = server.Address(host="127.0.0.1", port=1)
-        async with server.open_house(settings, address, None) as house:
+        async with server.open_services(settings, address, None) as services:
 
             async def codes() -> list[Code]:
-                found = await house.database.read(lambda db: reader.findings(db, account.name))
+                found = await services.database.read(lambda db: reader.findings(db, account.name))
                 return [each.code for each in found]
 
             async def send(text: str) -> None:
                 body = json.dumps({**EXAMPLE, "message": text, "session_id": "s1"}).encode()
-                answer = await house.gateway.submit(Call("POST", "/ng/v1/sendsms", "127.0.0.1", headers, body))
+                answer = await services.gateway.submit(
+                    GatewayCall("POST", "/ng/v1/sendsms", "127.0.0.1", headers, body)
+                )
                 assert answer.status_code == 200, answer.body
 
             await send(QUESTION)
-            texted = await house.control.text(Texting(account=account.name, msisdn=ADA, text="Titanic"))
+            texted = await services.control.text(TextRequest(account=account.name, msisdn=ADA, text="Titanic"))
             assert texted.delivery is not None
             await send(THANKS)
-            await house.control.redeliver(texted.delivery.seq)
+            await services.control.redeliver(texted.delivery.seq)
             assert await codes() == []
             await send(THANKS)
             assert await codes() == [Code.FOLLOW_UP_TWICE]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.model import Msisdn, News, Shortcode
+from sandbox.model import EventType, Msisdn, Shortcode
 from sandbox.store import journal, messages
 from sandbox.store.database import MOST_FOLLOWING, Queries, Tx
 from sandbox.wire.requests import SendSms
@@ -20,7 +20,7 @@ SMS = SendSms(Shortcode("48974"), Msisdn("2348020000000"), "Hello", "s1", "2024-
 
 def accept(tx: Tx, msisdn: str = "2348020000000", session: str = "s1") -> int:
     """Write an MT message down as the gateway does: no statement of it needs an answer."""
-    seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=1, account="a", msisdn=msisdn)
+    seq = journal.announce(tx, EventType.MESSAGE_SUBMITTED, at_ms=1, account="a", msisdn=msisdn)
     sms = SMS._replace(msisdn=Msisdn(msisdn), session_id=session)
     messages.insert_mt(tx, seq, 1, "a", sms, "mtn", measure(sms.text), messages.Submission("", b"", b"", b""))
     return seq

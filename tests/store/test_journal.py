@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.model import Entry, Msisdn, News, Shortcode
+from sandbox.model import Event, EventType, Msisdn, Shortcode
 from sandbox.store import journal, messages, retention
 from sandbox.store.database import Database, Tx
 from sandbox.wire.requests import SendSms
@@ -18,7 +18,7 @@ from tests.samples import MO, REFUSED
 def submit(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
     """An MT message, which is an entry by itself."""
     msisdn = Msisdn("2348020000000")
-    seq = journal.announce(tx, News.MESSAGE_SUBMITTED, at_ms=at_ms, account=account, msisdn=msisdn)
+    seq = journal.announce(tx, EventType.MESSAGE_SUBMITTED, at_ms=at_ms, account=account, msisdn=msisdn)
     sms = SendSms(Shortcode("48974"), msisdn, "Hello", "s", "", None, {}, ())
     submission = messages.Submission("", b"", b"", b"")
     messages.insert_mt(tx, seq, at_ms, account, sms, "mtn", measure("Hello"), submission)
@@ -27,14 +27,14 @@ def submit(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
 
 def test_attempts_that_began_at_one_moment_are_counted_up_to_an_entry(tx: Tx) -> None:
     def begin(delivery: int, at_ms: int = 5) -> int:
-        return journal.record(tx, News.ATTEMPT_BEGUN, at_ms=at_ms, account="default", subject=delivery)
+        return journal.record(tx, EventType.ATTEMPT_BEGUN, at_ms=at_ms, account="default", subject=delivery)
 
     begin(1)
     between = submit(tx)
     begin(1)
     begin(2)
     begin(1, at_ms=6)
-    journal.record(tx, News.ATTEMPT_MADE, at_ms=5, account="default", subject=1)
+    journal.record(tx, EventType.ATTEMPT_MADE, at_ms=5, account="default", subject=1)
     end = submit(tx)
     assert journal.begun_before(tx, 1, at_ms=5, before=between) == 1
     assert journal.begun_before(tx, 1, at_ms=5, before=end) == 2
@@ -44,21 +44,21 @@ def test_attempts_that_began_at_one_moment_are_counted_up_to_an_entry(tx: Tx) ->
 def originate(tx: Tx, *, account: str = "default", at_ms: int = 0) -> int:
     """An MO message, which is an entry by itself."""
     msisdn = Msisdn("2348020000000")
-    seq = journal.announce(tx, News.MESSAGE_ORIGINATED, at_ms=at_ms, account=account, msisdn=msisdn)
+    seq = journal.announce(tx, EventType.MESSAGE_ORIGINATED, at_ms=at_ms, account=account, msisdn=msisdn)
     messages.insert_mo(tx, replace(MO, seq=seq, account=account, msisdn=msisdn, at_ms=at_ms))
     return seq
 
 
 def refuse(tx: Tx, *, account: str | None = None, at_ms: int = 0) -> int:
     """A refused call, which is an entry by itself."""
-    seq = journal.announce(tx, News.MESSAGE_REFUSED, at_ms=at_ms, account=account)
+    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=at_ms, account=account)
     messages.insert_refusal(tx, replace(REFUSED, seq=seq, account=account, at_ms=at_ms), b"")
     return seq
 
 
 def happen(tx: Tx, *, account: str | None = "default", at_ms: int = 0) -> int:
     """Whatever else is an entry."""
-    return journal.record(tx, News.ACCOUNT_CHANGED, at_ms=at_ms, account=account)
+    return journal.record(tx, EventType.ACCOUNT_CHANGED, at_ms=at_ms, account=account)
 
 
 ENTRIES: list[Callable[..., int]] = [submit, originate, refuse, happen]
@@ -140,21 +140,21 @@ def test_numbers_go_on_after_a_function_that_failed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("enter", "kind"),
     [
-        (submit, News.MESSAGE_SUBMITTED),
-        (originate, News.MESSAGE_ORIGINATED),
-        (refuse, News.MESSAGE_REFUSED),
-        (happen, News.ACCOUNT_CHANGED),
+        (submit, EventType.MESSAGE_SUBMITTED),
+        (originate, EventType.MESSAGE_ORIGINATED),
+        (refuse, EventType.MESSAGE_REFUSED),
+        (happen, EventType.ACCOUNT_CHANGED),
     ],
 )
-def test_what_is_announced_is_what_can_be_read(tx: Tx, enter: Callable[..., int], kind: News) -> None:
+def test_what_is_announced_is_what_can_be_read(tx: Tx, enter: Callable[..., int], kind: EventType) -> None:
     enter(tx, at_ms=1_700_000_000_000)
     assert journal.after(tx, 0) == tx.news
     assert [entry.kind for entry in tx.news] == [kind]
 
 
 def test_an_entry_is_about_its_subject(tx: Tx) -> None:
-    seq = journal.record(tx, News.ATTEMPT_MADE, at_ms=5, account="default", subject=12, msisdn="2348020000000")
-    assert journal.after(tx, 0) == [Entry(seq, 5, News.ATTEMPT_MADE, "default", 12, "2348020000000")]
+    seq = journal.record(tx, EventType.ATTEMPT_MADE, at_ms=5, account="default", subject=12, msisdn="2348020000000")
+    assert journal.after(tx, 0) == [Event(seq, 5, EventType.ATTEMPT_MADE, "default", 12, "2348020000000")]
 
 
 def test_an_entry_without_a_subject_announces_its_own_number(tx: Tx) -> None:

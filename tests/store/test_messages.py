@@ -12,12 +12,12 @@ from sandbox.model import (
     DeliveryState,
     Direction,
     Encoding,
+    EventType,
     Handset,
     HandsetState,
     Message,
     MessageState,
     Msisdn,
-    News,
     RecordedRequest,
     Shortcode,
     TimerKind,
@@ -549,7 +549,7 @@ def test_refused_calls_are_trimmed_by_their_age(tx: Tx) -> None:
 
 def test_the_journal_is_trimmed_too(tx: Tx) -> None:
     for _ in range(100):
-        journal.record(tx, News.ATTEMPT_MADE, at_ms=0, account="default", subject=1)
+        journal.record(tx, EventType.ATTEMPT_MADE, at_ms=0, account="default", subject=1)
     retention.trim(tx, keep=5, oldest_ms=0)
     assert seqs(journal.after(tx, 0)) == list(range(81, 101))
 
@@ -577,7 +577,7 @@ FORGOTTEN = ["handsets", "conversations", "messages", "requests", "webhook_deliv
 def two_accounts(tx: Tx) -> Tx:
     """Something of every kind, under the names of two accounts."""
     for account in ("one", "other"):
-        seq = journal.record(tx, News.ACCOUNT_CHANGED, at_ms=0, account=account) + 10
+        seq = journal.record(tx, EventType.ACCOUNT_CHANGED, at_ms=0, account=account) + 10
         keep_routed(tx, replace(MO, seq=seq, account=account), DeliveryState.PENDING)
         messages.insert_refusal(tx, refusal(seq + 10, account), b"")
         messages.put_handset(tx, Handset(account=account, msisdn=ADA, telco="mtn"))

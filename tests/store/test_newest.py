@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.model import DeliveryState
 from sandbox.store import newest
-from sandbox.store.newest import Found
+from sandbox.store.newest import SearchPage
 from tests.plenty import TALKER, Plenty, fill
 
 COUNT, NOW_MS = 4_000, 1_704_239_437_000
@@ -28,11 +28,11 @@ def db(there: tuple[Path, Plenty]) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def calls(db: sqlite3.Connection, **asked: Any) -> Found:
+def calls(db: sqlite3.Connection, **asked: Any) -> SearchPage:
     return newest.calls(db, account="default", **asked)
 
 
-def deliveries(db: sqlite3.Connection, **asked: Any) -> Found:
+def deliveries(db: sqlite3.Connection, **asked: Any) -> SearchPage:
     return newest.deliveries(db, account="default", **asked)
 
 
@@ -165,7 +165,7 @@ def test_points_are_the_newest_attempts_and_say_which_ended_it(db: sqlite3.Conne
     found = newest.attempt_points(db, "default")
     assert len(found) == newest.POINTS
     every = [
-        newest.Made(started, outcome, code, took, bool(last))
+        newest.AttemptPoint(started, outcome, code, took, bool(last))
         for started, outcome, code, took, last in db.execute(
             "SELECT a.started_ms, a.outcome, a.status_code, a.duration_ms, "
             "d.state IN ('rejected', 'exhausted') AND a.number = (SELECT MAX(number) FROM attempts "

@@ -1,7 +1,7 @@
 """Words of a failure that are made of values alone: their order, their limits, and nothing invisible."""
 
 from sandbox.testkit import failure_messages
-from sandbox.testkit.failure_messages import SHOWN, Scene
+from sandbox.testkit.failure_messages import SHOWN, Situation
 from sandbox.testkit.types import (
     Difference,
     Finding,
@@ -13,7 +13,7 @@ from sandbox.testkit.types import (
     read,
 )
 
-QUIET = Scene(url="http://127.0.0.1:2081", called=True)
+QUIET = Situation(url="http://127.0.0.1:2081", called=True)
 
 
 def message(text: str, number: int = 1) -> Message:
@@ -53,16 +53,16 @@ def test_without_filters_the_headline_is_a_sentence() -> None:
 
 
 def test_an_application_that_has_not_called_is_told_where_to() -> None:
-    scene = Scene(url="http://127.0.0.1:2081", called=False)
+    scene = Situation(url="http://127.0.0.1:2081", called=False)
     assert "POST http://127.0.0.1:2081/ng/v1/sendsms" in failure_messages.unmet(
         "No message came", match={}, scene=scene
     )
-    refused = Scene(url="http://127.0.0.1:2081", called=False, unowned=[refusal("{}")])
+    refused = Situation(url="http://127.0.0.1:2081", called=False, unowned=[refusal("{}")])
     assert "has not called" not in failure_messages.unmet("No message came", match={}, scene=refused)
 
 
 def test_refusals_name_call_problem_and_hint() -> None:
-    said = failure_messages.refusals(Scene(url="", called=True, refused=[refusal('{"to": "x"}')]))
+    said = failure_messages.refusals(Situation(url="", called=True, refused=[refusal('{"to": "x"}')]))
     assert said == (
         'The gateway refused:\n    r1    400  POST /ng/v1/sendsms  \'{"to": "x"}\'\n      to is wrong. Send digits.'
     )
@@ -73,7 +73,7 @@ def test_nothing_is_invisible() -> None:
     hostile = "a\x1b[31m\u202eb\r\n\x00\ud800"
     finding = Finding(code="c", message=hostile, hint="", at="", message_ids=("m1",), webhook_delivery_id=None)
     miss = Miss(message_id="m1", about=hostile, differences=near(hostile).differences)
-    scene = Scene(url="", called=True, refused=[refusal(hostile, hostile)], transcript=hostile)
+    scene = Situation(url="", called=True, refused=[refusal(hostile, hostile)], transcript=hostile)
     said = [
         failure_messages.unmet(
             "x", match={"text": hostile}, fits=[message(hostile)], near=[near(hostile)], scene=scene

@@ -17,7 +17,7 @@ from sandbox import testing
 from sandbox.errors import Unreachable
 from sandbox.hostile import HostileEndpoint
 from sandbox.testing import ExpectationFailed, Handset, Sandbox, Server
-from sandbox.testkit.transport import Call, Link, Plan, Transport
+from sandbox.testkit.transport import CallPlan, HttpCall, PlanRunner, Transport
 from tests.conftest import EXAMPLE, PATIENCE_S, Receiver
 
 Serve = Callable[..., AbstractContextManager[Server]]
@@ -95,11 +95,11 @@ def test_time_that_jumps_does_not_end_a_wait(ninebits: Sandbox, handset: Handset
 
 
 def test_an_answer_that_never_comes_is_given_up_after_its_real_seconds(subtests: pytest.Subtests) -> None:
-    def plan() -> Plan[None]:
-        yield Call(method="GET", path="x", timeout_s=0.05)
+    def plan() -> CallPlan[None]:
+        yield HttpCall(method="GET", path="x", timeout_s=0.05)
 
     with HostileEndpoint() as endpoint:
-        link = Link(Transport(endpoint.url("hangs")))
+        link = PlanRunner(Transport(endpoint.url("hangs")))
         for name, stop in STOPPED.items():
             with subtests.test(name), stop(), pytest.raises(Unreachable, match=r"within 0\.05 s"):
                 asyncio.run(link.run_async(plan()))

@@ -20,14 +20,14 @@ from sandbox.errors import Unreachable
 from sandbox.testkit.transport import (
     Awaiting,
     Blocking,
-    Call,
-    Link,
-    Plan,
+    CallPlan,
+    HttpCall,
+    PlanRunner,
     Refused,
     Transport,
     _Waiter,
-    reading,
-    verb,
+    plan_method,
+    plan_property,
 )
 from tests.conftest import PATIENCE_S
 
@@ -95,7 +95,7 @@ def peer(*connections: list[bytes | None], account: str | None = None) -> Iterat
     server = Peer(*connections)
     transport = Transport(server.url)
     try:
-        yield server, Desk(Link(transport, account))
+        yield server, Desk(PlanRunner(transport, account))
     finally:
         transport.close()
         server.close()
@@ -104,33 +104,33 @@ def peer(*connections: list[bytes | None], account: str | None = None) -> Iterat
 class _Things:
     """What the tests ask for, written once."""
 
-    @verb
-    def one(self, name: str, *, method: str = "GET", body: object = None) -> Plan[Any]:
+    @plan_method
+    def one(self, name: str, *, method: str = "GET", body: object = None) -> CallPlan[Any]:
         """One thing."""
-        return (yield Call(method=method, path=name, body=body))
+        return (yield HttpCall(method=method, path=name, body=body))
 
-    @verb
-    def submit(self) -> Plan[Any]:
-        return (yield Call(method="POST", path="/ng/v1/sendsms", body={}, token="a-token"))
+    @plan_method
+    def submit(self) -> CallPlan[Any]:
+        return (yield HttpCall(method="POST", path="/ng/v1/sendsms", body={}, token="a-token"))
 
-    @verb
-    def forgiving(self) -> Plan[str]:
+    @plan_method
+    def forgiving(self) -> CallPlan[str]:
         """A plan hears of a refusal where it asked, and may go on."""
         try:
-            yield Call(method="GET", path="first")
+            yield HttpCall(method="GET", path="first")
         except Refused as error:
-            again = yield Call(method="GET", path="second")
+            again = yield HttpCall(method="GET", path="second")
             return f"{error.status} {again['id']}"
         return "not refused"
 
-    @reading
-    def all(self) -> Plan[list[str]]:
+    @plan_property
+    def all(self) -> CallPlan[list[str]]:
         """All things."""
-        return [each["id"] for each in (yield Call(method="GET", path="things"))["things"]]
+        return [each["id"] for each in (yield HttpCall(method="GET", path="things"))["things"]]
 
 
 class Desk(_Things, Blocking):
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: PlanRunner) -> None:
         self._link = link
 
     def to_async(self) -> "AsyncDesk":
@@ -138,7 +138,7 @@ class Desk(_Things, Blocking):
 
 
 class AsyncDesk(_Things, Awaiting):
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: PlanRunner) -> None:
         self._link = link
 
 
@@ -146,18 +146,18 @@ class AsyncDesk(_Things, Awaiting):
 
 
 def test_a_verb_returns_on_one_twin_and_is_awaited_on_the_other() -> None:
-    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (_, desk):
-        assert desk.one("things/a") == {"id": "a"}
-        assert asyncio.run(desk.to_async().one("things/b")) == {"id": "b"}
+    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (_, context):
+        assert context.one("things/a") == {"id": "a"}
+        assert asyncio.run(context.to_async().one("things/b")) == {"id": "b"}
 
 
 def test_an_attribute_that_asks_is_awaited_on_the_async_twin() -> None:
     things = answer({"things": [{"id": "a"}]})
-    with peer([things], [things]) as (_, desk):
-        assert desk.all == ["a"]
+    with peer([things], [things]) as (_, context):
+        assert context.all == ["a"]
 
         async def main() -> list[str]:
-            return await desk.to_async().all
+            return await context.to_async().all
 
         assert asyncio.run(main()) == ["a"]
 
@@ -166,8 +166,8 @@ def test_an_attribute_that_asks_is_awaited_on_the_async_twin() -> None:
 def test_a_plan_hears_of_a_refusal_where_it_asked(twin: str) -> None:
     refusal, second = answer({"detail": "no"}, "409 Conflict"), answer({"id": "b"})
     connections = ([refusal, second],) if twin == "blocking" else ([refusal], [second])
-    with peer(*connections) as (_, desk):
-        assert (desk.forgiving() if twin == "blocking" else asyncio.run(desk.to_async().forgiving())) == "409 b"
+    with peer(*connections) as (_, context):
+        assert (context.forgiving() if twin == "blocking" else asyncio.run(context.to_async().forgiving())) == "409 b"
 
 
 def test_verbs_explain_themselves() -> None:
@@ -184,19 +184,19 @@ def test_verbs_explain_themselves() -> None:
 
 
 def test_calls_follow_each_other_on_one_connection() -> None:
-    with peer([answer({"id": each}) for each in "abc"]) as (server, desk):
-        assert [desk.one("x")["id"] for _ in range(3)] == ["a", "b", "c"]
+    with peer([answer({"id": each}) for each in "abc"]) as (server, context):
+        assert [context.one("x")["id"] for _ in range(3)] == ["a", "b", "c"]
         assert server.opened == 1
 
 
 def test_threads_do_not_share_a_connection_at_the_same_time() -> None:
-    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, desk):
+    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, context):
         both = threading.Barrier(2, timeout=PATIENCE_S)
         found: list[str] = []
 
         def ask() -> None:
             both.wait()
-            found.append(desk.one("x")["id"])
+            found.append(context.one("x")["id"])
 
         threads = [threading.Thread(target=ask) for _ in range(2)]
         for each in threads:
@@ -210,36 +210,36 @@ def test_threads_do_not_share_a_connection_at_the_same_time() -> None:
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads, which the child does not need
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_has_a_connection_of_its_own() -> None:
-    with peer([answer({"id": "a"}), answer({"id": "c"})], [answer({"id": "b"})]) as (server, desk):
-        desk.one("x")
+    with peer([answer({"id": "a"}), answer({"id": "c"})], [answer({"id": "b"})]) as (server, context):
+        context.one("x")
         if (child := os.fork()) == 0:
             signal.alarm(int(PATIENCE_S))  # it ends, whatever happens to it
-            os._exit(0 if desk.one("y") == {"id": "b"} else 1)
+            os._exit(0 if context.one("y") == {"id": "b"} else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert desk.one("z") == {"id": "c"}
+        assert context.one("z") == {"id": "c"}
         assert server.opened == 2
 
 
 def test_a_link_that_is_sent_to_another_process_has_connections_of_its_own() -> None:
     """As multiprocessing does, where it starts processes anew."""
-    with peer([answer({"id": "a"})], [answer({"id": "b"})], account="shop") as (_, desk):
-        desk.one("x")
-        copy = pickle.loads(pickle.dumps(desk))
+    with peer([answer({"id": "a"})], [answer({"id": "b"})], account="shop") as (_, context):
+        context.one("x")
+        copy = pickle.loads(pickle.dumps(context))
         assert (copy._link.account, copy.one("y")) == ("shop", {"id": "b"})
         copy._link.transport.close()
 
 
 def test_a_connection_that_was_closed_while_it_waited_is_replaced() -> None:
-    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, desk):
-        desk.one("x")
+    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, context):
+        context.one("x")
         assert server.closed.acquire(timeout=PATIENCE_S)
-        assert desk.one("x", method="POST", body={}) == {"id": "b"}
+        assert context.one("x", method="POST", body={}) == {"id": "b"}
 
 
 def test_what_may_safely_be_repeated_is_sent_again() -> None:
-    with peer([answer({"id": "a"}), None], [answer({"id": "b"})]) as (server, desk):
-        desk.one("x")
-        assert desk.one("y") == {"id": "b"}
+    with peer([answer({"id": "a"}), None], [answer({"id": "b"})]) as (server, context):
+        context.one("x")
+        assert context.one("y") == {"id": "b"}
         assert server.opened == 2
 
 
@@ -249,78 +249,81 @@ def test_what_may_have_been_carried_out_is_never_sent_again(twin: str, subtests:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         with (
             subtests.test(method),
-            peer([answer({"id": "a"}), None], [answer({"id": "b"}), answer({"id": "c"})]) as (server, desk),
+            peer([answer({"id": "a"}), None], [answer({"id": "b"}), answer({"id": "c"})]) as (server, context),
         ):
-            desk.one("x")
+            context.one("x")
             with pytest.raises(Unreachable, match=f"Whether this {method} was carried out is not known"):
-                told(desk, twin, method)
+                told(context, twin, method)
             assert sum(each.startswith(method.encode()) for each in server.requests) == 1
-            assert desk.one("y") == {"id": "b"}
+            assert context.one("y") == {"id": "b"}
 
 
 @pytest.mark.parametrize("twin", ["blocking", "awaited"])
 def test_an_answer_that_breaks_off_leaves_it_open_as_well(twin: str) -> None:
     begun = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
-    with peer([begun]) as (_, desk), pytest.raises(Unreachable, match="Whether this POST was carried out is not known"):
-        told(desk, twin, "POST")
+    with (
+        peer([begun]) as (_, context),
+        pytest.raises(Unreachable, match="Whether this POST was carried out is not known"),
+    ):
+        told(context, twin, "POST")
 
 
 @pytest.mark.parametrize("twin", ["blocking", "awaited"])
 def test_an_answer_that_is_late_leaves_it_open_as_well(twin: str) -> None:
-    with peer([None, None]) as (_, desk):
+    with peer([None, None]) as (_, context):
         with pytest.raises(Unreachable, match=r"within 0\.02 s\. Whether this POST was carried out is not known"):
-            told(desk, twin, "POST", timeout_s=0.02)
-        desk._link.transport.close()
+            told(context, twin, "POST", timeout_s=0.02)
+        context._link.transport.close()
 
 
-def told(desk: "Desk", twin: str, method: str, timeout_s: float = PATIENCE_S) -> None:
+def told(context: "Desk", twin: str, method: str, timeout_s: float = PATIENCE_S) -> None:
     """Make a call, blocking or awaited, whose answer is no matter."""
 
-    def plan() -> Plan[None]:
-        yield Call(method=method, path="x", body={}, timeout_s=timeout_s)
+    def plan() -> CallPlan[None]:
+        yield HttpCall(method=method, path="x", body={}, timeout_s=timeout_s)
 
-    desk._link.run(plan()) if twin == "blocking" else asyncio.run(desk._link.run_async(plan()))
+    context._link.run(plan()) if twin == "blocking" else asyncio.run(context._link.run_async(plan()))
 
 
 def test_a_call_that_cannot_have_been_read_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that breaks while the request is still written, unseen before: half a request is none."""
-    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, desk):
-        desk.one("x")
+    with peer([answer({"id": "a"})], [answer({"id": "b"})]) as (server, context):
+        context.one("x")
         assert server.closed.acquire(timeout=PATIENCE_S)
         monkeypatch.setattr(
             "sandbox.testkit.transport._is_open", lambda sock: True
         )  # it closes only after that was asked
-        (kept,) = desk._link.transport._idle
+        (kept,) = context._link.transport._idle
         kept.sock.shutdown(socket.SHUT_WR)
-        assert desk.one("y", method="POST", body={}) == {"id": "b"}
+        assert context.one("y", method="POST", body={}) == {"id": "b"}
 
 
 def test_a_call_to_the_gateway_is_never_sent_again() -> None:
-    with peer([answer({"id": "a"}), None], [None], [answer({"id": "c"})]) as (server, desk):
-        desk.one("x")
+    with peer([answer({"id": "a"}), None], [None], [answer({"id": "c"})]) as (server, context):
+        context.one("x")
         with pytest.raises(Unreachable):
-            desk.submit()
+            context.submit()
         assert sum(each.startswith(b"POST /ng/v1/sendsms") for each in server.requests) == 1
         assert b"Authorization: Bearer a-token" in server.requests[-1]
 
 
 def test_calls_to_the_gateway_need_no_connection_each() -> None:
-    with peer([answer({"id": each}) for each in "abc"]) as (server, desk):
-        assert [desk.submit()["id"] for _ in range(3)] == ["a", "b", "c"]
+    with peer([answer({"id": each}) for each in "abc"]) as (server, context):
+        assert [context.submit()["id"] for _ in range(3)] == ["a", "b", "c"]
         assert server.opened == 1
 
 
 def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    with peer([answer({"id": "a"})]) as (_, desk):
-        assert desk.one("x") == {"id": "a"}
+    with peer([answer({"id": "a"})]) as (_, context):
+        assert context.one("x") == {"id": "a"}
 
 
 def test_closing_lets_go_of_kept_connections() -> None:
-    with peer([answer({"id": "a"}), None]) as (server, desk):
-        desk.one("x")
-        desk._link.transport.close()
+    with peer([answer({"id": "a"}), None]) as (server, context):
+        context.one("x")
+        context._link.transport.close()
         assert server.closed.acquire(timeout=PATIENCE_S)
 
 
@@ -328,17 +331,17 @@ def test_closing_lets_go_of_kept_connections() -> None:
 
 
 def test_the_account_is_named_and_values_are_written_as_in_json() -> None:
-    with peer([answer({})], account="shop & co") as (server, desk):
-        call = Call[Any](method="GET", path="x", query={"unowned": True, "to": None, "text": "*a b*"})
-        assert desk._link.target(call) == "/_sandbox/v1/x?unowned=true&text=%2Aa+b%2A&account=shop+%26+co"
-        assert desk._link.target(Call(method="GET", path="/readyz")) == "/readyz"
-        desk.one("x")
+    with peer([answer({})], account="shop & co") as (server, context):
+        call = HttpCall[Any](method="GET", path="x", query={"unowned": True, "to": None, "text": "*a b*"})
+        assert context._link.target(call) == "/_sandbox/v1/x?unowned=true&text=%2Aa+b%2A&account=shop+%26+co"
+        assert context._link.target(HttpCall(method="GET", path="/readyz")) == "/readyz"
+        context.one("x")
         assert server.requests[0].startswith(b"GET /_sandbox/v1/x?account=shop+%26+co HTTP/1.1\r\n")
 
 
 def test_lone_surrogates_reach_the_sandbox_as_json_escapes() -> None:
-    with peer([answer({})]) as (server, desk):
-        desk.one("x", method="POST", body={"text": "\ud800"})
+    with peer([answer({})]) as (server, context):
+        context.one("x", method="POST", body={"text": "\ud800"})
         assert server.requests[0].endswith(b'{"text": "\\ud800"}')
 
 
@@ -352,9 +355,9 @@ def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
 
 
 def refusal_of(status: str, body: object) -> Refused:
-    with peer([answer(body, status, "application/problem+json")]) as (_, desk):
+    with peer([answer(body, status, "application/problem+json")]) as (_, context):
         with pytest.raises(Refused) as caught:
-            desk.one("x")
+            context.one("x")
         return caught.value
 
 
@@ -391,38 +394,38 @@ def test_an_answer_without_words_names_its_status() -> None:
 
 
 def test_what_is_not_json_is_text() -> None:
-    with peer([answer("48974: hello", content_type="text/plain")]) as (_, desk):
-        assert desk.one("x") == "48974: hello"
+    with peer([answer("48974: hello", content_type="text/plain")]) as (_, context):
+        assert context.one("x") == "48974: hello"
 
 
 def test_an_answer_without_a_body_is_an_empty_object() -> None:
-    with peer([b"HTTP/1.1 204 No Content\r\n\r\n", answer({})]) as (_, desk):
-        assert desk.one("x", method="DELETE") == {}
+    with peer([b"HTTP/1.1 204 No Content\r\n\r\n", answer({})]) as (_, context):
+        assert context.one("x", method="DELETE") == {}
 
 
 @pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n", answer("{", content_type="application/json")])
 def test_what_is_no_sandbox_is_unreachable(said: bytes) -> None:
-    with peer([said], [said]) as (_, desk):
+    with peer([said], [said]) as (_, context):
         with pytest.raises(Unreachable):
-            desk.one("x")
+            context.one("x")
         with pytest.raises(Unreachable):
-            asyncio.run(desk.to_async().one("x"))
+            asyncio.run(context.to_async().one("x"))
 
 
 @pytest.mark.parametrize("twin", ["blocking", "awaited"])
 def test_where_nothing_listens_the_remedy_is_named(twin: str) -> None:
-    desk = Desk(Link(Transport("http://127.0.0.1:1")))
+    context = Desk(PlanRunner(Transport("http://127.0.0.1:1")))
     with pytest.raises(Unreachable, match="ninebits-sandbox serve"):
-        desk.one("x") if twin == "blocking" else asyncio.run(desk.to_async().one("x"))
+        context.one("x") if twin == "blocking" else asyncio.run(context.to_async().one("x"))
 
 
 @pytest.mark.parametrize("twin", ["blocking", "awaited"])
 def test_an_answer_that_does_not_come_is_told_with_its_time(twin: str) -> None:
-    def plan() -> Plan[None]:
-        yield Call(method="GET", path="x", timeout_s=0.02)
+    def plan() -> CallPlan[None]:
+        yield HttpCall(method="GET", path="x", timeout_s=0.02)
 
-    with peer([None, None]) as (_, desk):
-        link = desk._link
+    with peer([None, None]) as (_, context):
+        link = context._link
         with pytest.raises(Unreachable, match=r"not answered within 0\.02 s"):
             link.run(plan()) if twin == "blocking" else asyncio.run(link.run_async(plan()))
         link.transport.close()
@@ -443,7 +446,7 @@ def test_an_awaited_call_lets_the_loop_go_on() -> None:
 
     async def main() -> Any:
         async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(AsyncDesk(Link(Transport(server.url))).one("x"))
+            asking = tasks.create_task(AsyncDesk(PlanRunner(Transport(server.url))).one("x"))
             tasks.create_task(release())
         return asking.result()
 
@@ -457,11 +460,11 @@ def test_an_awaited_call_lets_the_loop_go_on() -> None:
 
 
 def test_a_call_that_is_cancelled_lets_go_of_its_connection() -> None:
-    with peer([None, None]) as (server, desk):
+    with peer([None, None]) as (server, context):
 
         async def main() -> None:
             async with asyncio.timeout(0.05):
-                await desk.to_async().one("x")
+                await context.to_async().one("x")
 
         with pytest.raises(TimeoutError):
             asyncio.run(main())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.errors import Conflict, NotFound
-from sandbox.model import Account, Attempt, DeliveryState, News, Outcome, OutcomeKind, Trigger
+from sandbox.model import Account, Attempt, DeliveryState, EventType, Outcome, OutcomeKind, Trigger
 from sandbox.store import accounts, journal, messages, outbox, retention
 from sandbox.store.database import Tx
 from sandbox.transfer import identity, imports, rows
@@ -215,7 +215,7 @@ def test_webhook_deliveries_and_attempts_that_are_wanting_are_added(tx: Tx) -> N
         import_into(other, more)
         assert anew(exported(tx)) == anew(exported(other))
     assert not import_into(tx, more).written
-    assert {entry.kind for entry in tx.news} >= {News.ATTEMPT_MADE, News.DELIVERY_REDELIVERED}
+    assert {entry.kind for entry in tx.news} >= {EventType.ATTEMPT_MADE, EventType.DELIVERY_REDELIVERED}
 
 
 def test_how_an_attempt_ended_that_was_under_way_is_taken_over(tx: Tx) -> None:
@@ -291,14 +291,14 @@ def halfway(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> Any:
     return steps
 
 
-def forget(tx: Tx, kind: News, account: str | None) -> None:
+def forget(tx: Tx, kind: EventType, account: str | None) -> None:
     retention.forget(tx, account)
     journal.record(tx, kind, at_ms=NOW_MS, account=account)
 
 
 @pytest.mark.parametrize("account", ["default", None])
 def test_an_import_ends_when_its_account_is_reset(tx: Tx, halfway: Any, account: str | None) -> None:
-    forget(tx, News.RESET, account)
+    forget(tx, EventType.RESET, account)
     with pytest.raises(Conflict, match="was reset or removed while"):
         next(halfway)
     assert texts(tx) == []
@@ -306,20 +306,20 @@ def test_an_import_ends_when_its_account_is_reset(tx: Tx, halfway: Any, account:
 
 
 def test_an_import_ends_when_its_account_is_removed_and_when_it_is_added_again(tx: Tx, halfway: Any) -> None:
-    forget(tx, News.ACCOUNT_REMOVED, "default")
+    forget(tx, EventType.ACCOUNT_REMOVED, "default")
     accounts.remove(tx, "default")
     with pytest.raises(NotFound):
         next(halfway)
     accounts.put(tx, Account(name="default", token="token"))
     steps = importing(tx, TWO)  # which knows that it was removed before
     next(steps)
-    forget(tx, News.ACCOUNT_REMOVED, "default")
+    forget(tx, EventType.ACCOUNT_REMOVED, "default")
     with pytest.raises(Conflict, match="was reset or removed while"):
         next(steps)
 
 
 def test_an_import_goes_on_when_another_account_is_reset(tx: Tx, halfway: Any) -> None:
-    forget(tx, News.RESET, "other")
+    forget(tx, EventType.RESET, "other")
     list(halfway)
     assert texts(tx) == [MT["text"], "the second"]
 

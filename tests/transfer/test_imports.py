@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.transfer import imports, rows
-from sandbox.transfer.rows import Complaint, Import, Limits
+from sandbox.transfer.rows import Import, ImportComplaint, Limits
 from tests.transfer.test_rows import (
     ALL,
     ATTEMPT,
@@ -183,7 +183,7 @@ def test_a_message_with_a_thousand_attempts_is_too_much_for_one_transaction() ->
 
 
 def test_a_complaint_changes_nothing_and_says_its_line() -> None:
-    assert str(Complaint(3, "text is missing.")) == "line 3: text is missing."
+    assert str(ImportComplaint(3, "text is missing.")) == "line 3: text is missing."
     assert re.match(r"line \d+: ", complaints({})[0])
 
 

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.clock import to_iso
-from sandbox.core.services import House
+from sandbox.core.services import Services
 from sandbox.errors import NotFound
 from sandbox.model import (
     Account,
     Attempt,
     DeliveryState,
+    EventType,
     Handset,
     HandsetState,
     Msisdn,
-    News,
     Outcome,
     OutcomeKind,
     Trigger,
@@ -178,10 +178,10 @@ def exported(tx: Tx, account: str = "default") -> list[str]:
     return list(rows.export(tx, account))
 
 
-def in_transaction(house: House, fn: Any) -> Any:
+def in_transaction(services: Services, fn: Any) -> Any:
     """What `fn` makes of a transaction on a sandbox that runs in a thread."""
-    loop = house.database._require_loop()
-    return asyncio.run_coroutine_threadsafe(house.database.write(fn), loop).result(10)
+    loop = services.database._require_loop()
+    return asyncio.run_coroutine_threadsafe(services.database.write(fn), loop).result(10)
 
 
 # --- there and back -----------------------------------------------------------------------------------------------
@@ -217,15 +217,15 @@ def test_a_file_that_was_exported_imported_and_exported_is_the_same(routed: Benc
     routed.post(f"/webhook-deliveries/{first['webhook_delivery']['id']}/redeliver", edited)
     receiver.answer_next(503)
     routed.post(f"/handsets/{ADA}/reply", {"text": "or the day before"})
-    house, there = routed.sandbox.house, [f"{routed.account}-{copy}" for copy in range(2)]
+    services, there = routed.sandbox.services, [f"{routed.account}-{copy}" for copy in range(2)]
     for name in there:
         made = routed.sandbox.request("POST", "/_sandbox/v1/accounts", json={"name": name, "token": name})
         assert made.status_code == 201
 
-    files = [in_transaction(house, lambda tx: exported(tx, routed.account))]
+    files = [in_transaction(services, lambda tx: exported(tx, routed.account))]
     for name in there:
-        in_transaction(house, lambda tx, name=name: import_into(tx, files[-1], name))
-        files.append(in_transaction(house, lambda tx, name=name: exported(tx, name)))
+        in_transaction(services, lambda tx, name=name: import_into(tx, files[-1], name))
+        files.append(in_transaction(services, lambda tx, name=name: exported(tx, name)))
     original, copy, copy_of_copy = map(anew, files)
     assert copy == copy_of_copy
     open_ones = [each for each in original if each["type"] == "webhook_delivery" and each["state"] == "retrying"]
@@ -422,8 +422,8 @@ def test_the_journal_and_the_news_tell_of_every_message(tx: Tx) -> None:
     import_into(tx, file_of(*ALL))
     kinds = [entry.kind for entry in journal.after(tx, 0)]
     assert kinds == [
-        News.HANDSET_CHANGED, News.MESSAGE_SUBMITTED, News.MESSAGE_ORIGINATED, News.MESSAGE_REFUSED,
-        News.ACCOUNT_CHANGED,
+        EventType.HANDSET_CHANGED, EventType.MESSAGE_SUBMITTED, EventType.MESSAGE_ORIGINATED, EventType.MESSAGE_REFUSED,
+        EventType.ACCOUNT_CHANGED,
     ]  # fmt: skip
     assert [entry.kind for entry in tx.news] == kinds
     assert [entry.seq for entry in tx.news] == [entry.seq for entry in journal.after(tx, 0)]
@@ -531,7 +531,7 @@ def test_no_url_of_a_file_is_ever_posted_to(routed: Bench, receiver: Receiver) -
     """Attempted and redelivered by hand, the bytes go to the account's own client_url, or nowhere."""
     routed.patch_account(client_url=None)
     lines = file_of(MO, {**DELIVERY, "url": receiver.url, "state": "exhausted"})
-    in_transaction(routed.sandbox.house, lambda tx: import_into(tx, lines, routed.account))
+    in_transaction(routed.sandbox.services, lambda tx: import_into(tx, lines, routed.account))
     [delivery] = routed.get("/webhook-deliveries")["webhook_deliveries"]
     routed.post(f"/webhook-deliveries/{delivery['id']}/attempt", status=200)
     routed.post(f"/webhook-deliveries/{delivery['id']}/redeliver")
@@ -579,7 +579,7 @@ SCENARIO = {"type": "scenario", "name": "mine", "source": SOURCE, "changed_at": 
 def test_an_accounts_own_scenarios_go_along(tx: Tx) -> None:
     assert import_into(tx, file_of(SCENARIO)).written["scenarios"] == 1
     assert [json.loads(line) for line in exported(tx)][2:] == [SCENARIO]
-    assert News.SCENARIO_CHANGED in [entry.kind for entry in journal.after(tx, 0)]
+    assert EventType.SCENARIO_CHANGED in [entry.kind for entry in journal.after(tx, 0)]
 
 
 def test_a_scenario_that_the_account_has_stays_as_it_is(tx: Tx) -> None:

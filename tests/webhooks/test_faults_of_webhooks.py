@@ -158,7 +158,7 @@ def test_of_concurrent_attempts_exactly_as_many_fail_as_were_asked_to(routed: Be
 def test_a_delayed_webhook_goes_out_when_its_fault_is_removed(routed: Bench, receiver: Receiver) -> None:
     fault = fail(routed, "webhook", delay_s=300)
     text(routed, wait=False)
-    eventually(lambda: routed.sandbox.house.faults.delaying(routed.account))
+    eventually(lambda: routed.sandbox.services.faults.delaying(routed.account))
     assert receiver.received == []
     lift(routed, fault)
     assert len(receiver.wait_for(1)) == 1
@@ -168,7 +168,7 @@ def test_a_reset_leaves_no_delayed_webhook_behind(own: Bench, receiver: Receiver
     tasks = tasks_of(own.sandbox)
     fail(own, "webhook", delay_s=300)
     text(own, wait=False)
-    eventually(lambda: own.sandbox.house.faults.delaying(own.account))
+    eventually(lambda: own.sandbox.services.faults.delaying(own.account))
     own.post("/reset", status=200)
     eventually(lambda: tasks_of(own.sandbox) <= tasks)
     assert receiver.received == []
@@ -184,7 +184,7 @@ def test_a_stop_does_not_wait_for_a_delayed_webhook_and_the_next_start_posts_it(
         first.patch_account(client_url=receiver.url)
         fail(first, "webhook", delay_s=300)
         delivery = text(first, wait=False)
-        eventually(lambda: running.house.faults.delaying(first.account))
+        eventually(lambda: running.services.faults.delaying(first.account))
     assert monotonic() - begun < 2.5, "the stop waited"
     assert receiver.received == []
     with serving(db=file) as running:
