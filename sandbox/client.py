@@ -1,4 +1,4 @@
-"""Python clients of the control API and of the gateway: a blocking one, on the standard library alone, and its twin.
+"""Python clients of control API and gateway: a blocking one, on the standard library alone, and an async one.
 
 Every call is described once, as a value; see testkit/transport.py for how it travels. Imports nothing of the server, so
 that a command line or a test of another project can use it without loading one.
@@ -31,7 +31,7 @@ ADVANCE_S = 600.0  # to play all that comes due, with ten seconds for each webho
 
 
 class Endpoints:
-    """Every call, described. An instance of its own answers the calls themselves, for plans to be made of."""
+    """Every endpoint, described once. On an instance of this class a method returns the call, for use in plans."""
 
     @endpoint
     def submit(self, body: Mapping[str, object], *, token: str) -> HttpCall[Json]:
@@ -46,7 +46,7 @@ class Endpoints:
 
     @endpoint
     def get(self, plural: str, id: str) -> HttpCall[Json]:
-        """One thing of a list, with all that is known of it."""
+        """One object of a list, with all that is known of it."""
         return HttpCall(method="GET", path=f"{plural}/{_quoted(id)}")
 
     @endpoint
@@ -114,7 +114,7 @@ class Endpoints:
 
     @endpoint
     def cancel(self, id: str) -> HttpCall[Json]:
-        """Owe a webhook delivery no longer."""
+        """Cancel a webhook delivery."""
         return HttpCall(method="POST", path=f"webhook-deliveries/{_quoted(id)}/cancel", body={})
 
     @endpoint
@@ -258,12 +258,12 @@ class ClientMethods(Endpoints):
         return self._link.account
 
     def close(self) -> None:
-        """Let go of the connections that wait for the next call."""
+        """Close the connections that are kept for the next call."""
         self._link.transport.close()
 
 
 class SandboxClient(ClientMethods, Blocking):
-    """Talks to one sandbox, in the name of one account (`account` None: the default one)."""
+    """The blocking client of one sandbox, in the name of one account (`account` None: the default one)."""
 
     def __enter__(self) -> Self:
         return self
@@ -302,4 +302,4 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
 
 
 class AsyncSandboxClient(ClientMethods, Awaiting):
-    """The same, to be awaited: it never blocks the event loop."""
+    """The async client: the same methods, awaited; it never blocks the event loop."""

@@ -1,7 +1,7 @@
-"""A server on 127.0.0.1 that misbehaves as it is told to, on a port for each kind of misbehaviour; for tests.
+"""A server on 127.0.0.1 for tests that misbehaves as it is told to, each kind of misbehaviour on a port of its own.
 
-What the behaviours do stands in misbehaviour.py; here are the ports, the thread, and what is remembered. Nothing of the
-sandbox is known here.
+The ports, the thread, and what is recorded. See testkit/misbehaviour.py for the behaviours. Nothing of the sandbox is
+known here.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def _certificate() -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(ReceivedRequest):
-    """Where a request came in. `connection` numbers the connections to the same behaviour and variant, from 1."""
+    """A request that came in, and where. `connection` numbers the connections to one behaviour and variant, from 1."""
 
     behaviour: str
     variant: str

@@ -1,6 +1,6 @@
-"""Fixtures, a marker and report sections for pytest; what the fixtures give is testing.py's.
+"""The pytest plugin: fixtures, a marker and report sections. See testing.py for what the fixtures give.
 
-Imports pytest alone, and the rest inside the fixtures, so that it costs nothing where no test uses it.
+At the top only pytest is imported, the rest inside the fixtures, so that it costs nothing where no test uses it.
 """
 
 import os
@@ -207,7 +207,7 @@ def ninebits_hostile() -> "Iterator[HostileEndpoint]":
 
 @pytest.fixture
 def async_ninebits(ninebits: "Sandbox") -> "AsyncSandbox":
-    """The account of `ninebits`, for async tests: its verbs are awaited, and block no event loop."""
+    """The account of `ninebits`, for async tests: its methods are awaited, and do not block the event loop."""
     return ninebits.to_async()
 
 

@@ -1,11 +1,11 @@
-"""What a test holds in its hands: a sandbox's account, handsets, webhook deliveries; with pytest or without.
+"""The public objects of a test: a sandbox's account, handsets, webhook deliveries; with pytest or without.
 
     with testing.start() as server, server.account() as ninebits:
         ninebits.client_url = "http://127.0.0.1:8000/sms"
         handset = ninebits.handset()
 
-Verbs are written once, for the blocking objects and for their async twins (client.py says how). Texts for failed tests
-are failure_messages.py's, and fixtures pytest_plugin.py's.
+Methods are written once, for the blocking objects and for the async ones. See testkit/transport.py for how,
+testkit/failure_messages.py for the texts of failed tests, and pytest_plugin.py for the fixtures.
 """
 
 import hashlib
@@ -556,7 +556,7 @@ def start(*, worker: int = 0, **settings: Any) -> Iterator[Server]:
     """
     from sandbox.settings import DEFAULT_ACCOUNT, Settings
 
-    # An application that is configured with the documented token should not be served by an account of nobody's.
+    # An application that is configured with the documented token should not be served by any account.
     nobody = replace(DEFAULT_ACCOUNT, token=secrets.token_hex(16))
     chosen = Settings(**{"port": 0, "db": ":memory:", "clock": "virtual", "accounts": (nobody,), **settings})
     with own_sandbox.running(chosen) as (transport, own):

@@ -453,7 +453,7 @@ RULES: Sequence[Rule] = (
         ),
         (
             "16 KiB of an answer",
-            "        self._answer.body += data[:room]\n",
+            "        self._answer.body += data[:left]\n",
             "        self._answer.body += data\n",
             "test_16_kib_of_an_answer_are_kept_and_a_longer_one_is_not_downloaded",
         ),

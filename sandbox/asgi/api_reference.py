@@ -1,6 +1,6 @@
-"""The control API as a page to read: every operation as it is declared, with an example of a call and of its answer.
+"""The API reference page: every operation as it is declared, with an example of a call and of its answer.
 
-Drawn by a template of ours, without a script; what an operation is stands where it is declared.
+A template of ours, without JavaScript. See api/operations.py for how an operation is declared.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What was sent, either way: send, reply, messages, wait, verify, requests, tail, findings."""
+"""Commands for messages in both directions: send, reply, messages, wait, verify, requests, tail, findings."""
 
 import sys
 from typing import Any

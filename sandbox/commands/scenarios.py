@@ -1,6 +1,6 @@
-"""Handsets that react by themselves: scenario list, show, check, run, stop, record.
+"""Commands for scripted handsets: scenario list, show, check, run, stop, record.
 
-What a scenario's file may say is script.py's affair, and playing one the sandbox's; here a run is followed and told.
+A run is played by the sandbox and followed here. See scenario/script.py for what a file may say.
 """
 
 import sys

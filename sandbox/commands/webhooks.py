@@ -1,4 +1,5 @@
-"""What is owed to the application: webhooks list, show, attempt, redeliver; and doctor, which checks the way to it."""
+"""Commands for webhook deliveries: webhooks list, show, attempt, redeliver; and doctor, which checks the way to
+client_url."""
 
 import sys
 from typing import Any, BinaryIO

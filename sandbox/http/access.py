@@ -1,7 +1,7 @@
-"""The one choke point before every route: who may come in, how much they may send, which headers go out.
+"""ASGI middleware before every route: access rules, size limits, and the security headers of answers.
 
-Plain ASGI, so that streams and static files pass through it like everything else. What a route does is not known here;
-only which surface a path belongs to.
+Plain ASGI, so that streams and static files pass through it like everything else. Of a route only the surface is known
+here: gateway, control API or pages.
 """
 
 import hashlib
@@ -147,7 +147,7 @@ _USUAL = {
 
 
 def refusal(target: bytes, status: int, detail: str = "", *, root_path: str = "") -> tuple[Headers, bytes]:
-    """Headers and body of a refusal at the door, in the shape that the callers of a surface read.
+    """Headers and body of an answer that refuses a request before its route, in the shape of the surface.
 
     `target` is that of the request as far as it is known, with the `root_path` or without it.
     """
@@ -161,7 +161,7 @@ def refusal(target: bytes, status: int, detail: str = "", *, root_path: str = ""
 
 
 class Access:
-    """Lets a request through to the application behind it, or refuses it."""
+    """The middleware: passes a request on to the application behind it, or refuses it."""
 
     def __init__(
         self, app: App, *, accounts: AccountCache, allowed_hosts: Collection[str], control_token: str | None

@@ -1,7 +1,6 @@
 """uvicorn's HTTP protocol with deadlines, size limits and a limit on connections.
 
-The protocol is the one on httptools. What a path means, how an answer to it looks, and who may come in is not known
-here.
+It extends the protocol on httptools. See access.py for who may come in; paths and answers are not known here.
 """
 
 import logging

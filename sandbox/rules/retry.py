@@ -1,4 +1,4 @@
-"""What follows an attempt: a pure decision from its outcome, and the rules about throughput.
+"""Retry policy: what follows an attempt, decided from its outcome; and the rate limit per host.
 
 No clock, no store, no HTTP. The table in `decide` is the documented one [W]; what the page leaves open is ours [S].
 """
@@ -71,7 +71,7 @@ def taken_up(
     """`retries_used` and `put_off_ms` of a webhook whose retry came due while the sandbox did not run [S].
 
     It is attempted at once, which uses up no retry; those that are left follow at their distances from now. So an
-    application that comes up after the sandbox still gets what is owed to it, and no two attempts come in a burst.
+    application that comes up after the sandbox still gets its webhooks, and no two attempts come in a burst.
     `again`: an earlier start asked for that attempt already, and it did not come to its end.
     """
     left = retries_used if again else max(0, retries_used - 1)  # the retry that is due now is still to come

@@ -1,6 +1,6 @@
-"""Whether gevent or eventlet have put greenlets in place of this process's threads, and what is then not possible.
+"""Whether gevent or eventlet have replaced this process's threads by greenlets, and what is then not possible.
 
-Neither is imported: who has not imported it has patched nothing.
+Neither is imported: where nobody has imported one, nothing is patched.
 """
 
 import sys

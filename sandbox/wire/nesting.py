@@ -1,4 +1,4 @@
-"""How deep JSON is nested, told from its text: how deep a parser can go depends on Python's version."""
+"""Nesting depth of JSON, counted in its text, because the depth that a parser can take depends on Python's version."""
 
 import re
 
