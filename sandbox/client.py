@@ -240,26 +240,26 @@ def _waiting(method: str, path: str, body: dict[str, Any]) -> HttpCall[Json]:
 
 class ClientMethods(Endpoints):
     def __init__(self, url: str, *, account: str | None = None, control_token: str | None = None) -> None:
-        self._link = PlanRunner(Transport(url, control_token), account)
+        self._runner = PlanRunner(Transport(url, control_token), account)
 
     @classmethod
-    def over(cls, link: PlanRunner) -> Self:
-        """A client that shares a link with others."""
+    def over(cls, runner: PlanRunner) -> Self:
+        """A client that shares a runner with others."""
         it = cls.__new__(cls)
-        it._link = link
+        it._runner = runner
         return it
 
     @property
     def url(self) -> str:
-        return self._link.transport.url
+        return self._runner.transport.url
 
     @property
     def account(self) -> str | None:
-        return self._link.account
+        return self._runner.account
 
     def close(self) -> None:
         """Close the connections that are kept for the next call."""
-        self._link.transport.close()
+        self._runner.transport.close()
 
 
 class SandboxClient(ClientMethods, Blocking):
@@ -283,18 +283,18 @@ class SandboxClient(ClientMethods, Blocking):
     def events(self, after: int | None = None) -> Iterator[Json]:
         """What happens, event by event, from the entry after `after` or from now on. Ends when the sandbox stops."""
         call: HttpCall[Json] = HttpCall(method="GET", path="events", query={"after": after})
-        for line in self._link.transport.stream(self._link.target(call), self._link.headers(call)):
+        for line in self._runner.transport.stream(self._runner.target(call), self._runner.headers(call)):
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
 
     def exported(self) -> Iterator[bytes]:
         """What `export` gives, piece by piece. Raises Unreachable if it breaks off."""
         call: HttpCall[str] = HttpCall(method="GET", path="export")
-        return self._link.transport.stream(self._link.target(call), self._link.headers(call), _blocks)
+        return self._runner.transport.stream(self._runner.target(call), self._runner.headers(call), _blocks)
 
     def for_account(self, account: str | None) -> "SandboxClient":
         """A client of the same sandbox in the name of another account (None: the default one)."""
-        return SandboxClient.over(PlanRunner(self._link.transport, account))
+        return SandboxClient.over(PlanRunner(self._runner.transport, account))
 
 
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:

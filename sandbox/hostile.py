@@ -21,7 +21,7 @@ from typing import TypeVar, assert_never
 from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
 from sandbox.system import greenlets
-from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Connection, Door, ReceivedRequest, Variant, answers
+from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Accepting, Connection, ReceivedRequest, Variant, answers
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class HostileEndpoint:
                 self._sockets.append(sock)
                 sock.bind((_HOST, 0))
                 port = sock.getsockname()[1]
-                if variant.door is not Door.SHUT:
+                if variant.accepting is not Accepting.REFUSED:
                     sock.listen(512)
                 asyncio.run_coroutine_threadsafe(self._let_in(sock, key, variant), self._loop).result()
                 self._urls[key] = f"{variant.scheme}://{_HOST}:{port}/{'/'.join(filter(None, key))}"
@@ -162,15 +162,15 @@ class HostileEndpoint:
             self._tasks.create_task(self._play(key, variant, reader, writer))
 
         sock.setblocking(False)
-        match variant.door:
-            case Door.OPEN | Door.TLS:
+        match variant.accepting:
+            case Accepting.AT_ONCE | Accepting.TLS:
                 self._servers.append(await asyncio.start_server(connected, sock=sock))
-            case Door.LATE:
+            case Accepting.LATE:
                 self._tasks.create_task(self._let_in_late(sock, connected))
-            case Door.NEVER | Door.SHUT:
+            case Accepting.NEVER | Accepting.REFUSED:
                 pass
             case _:
-                assert_never(variant.door)
+                assert_never(variant.accepting)
 
     async def _let_in_late(
         self, sock: socket.socket, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
@@ -208,7 +208,7 @@ class HostileEndpoint:
         )
         self._writers.add(writer)
         try:
-            if variant.door is Door.TLS:
+            if variant.accepting is Accepting.TLS:
                 await writer.start_tls(_certificate())
             await variant.play(connection)
         except (OSError, EOFError, asyncio.LimitOverrunError):  # the other side has had enough

@@ -174,7 +174,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
         def plan() -> CallPlan[None]:
             yield CALLS.change_account(self._context.name, client_url=url)
 
-        self._link.run(plan())
+        self._runner.run(plan())
         self._context.client_url = url
 
     def _number(self, number: str | None, telco: str, label: str | None) -> str:
@@ -189,7 +189,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
             yield CALLS.change_handset(made, **given)
 
         if given:
-            self._link.run(plan())
+            self._runner.run(plan())
         return made
 
     @plan_method
@@ -434,7 +434,7 @@ class Sandbox(SandboxMethods[WebhookDelivery, Run], Sync):
     @property
     def client(self) -> SandboxClient:
         """The control API as it is, for this account."""
-        return SandboxClient.over(self._link)
+        return SandboxClient.over(self._runner)
 
     def handset(self, number: str | None = None, *, telco: str = "mtn", label: str | None = None) -> Handset:
         """A handset, by default with a number that no other test has."""
@@ -461,7 +461,7 @@ class AsyncSandbox(SandboxMethods[AsyncWebhookDelivery, AsyncRun], Async):
     @property
     def client(self) -> AsyncSandboxClient:
         """The control API as it is, for this account."""
-        return AsyncSandboxClient.over(self._link)
+        return AsyncSandboxClient.over(self._runner)
 
     def handset(self, number: str | None = None, *, telco: str = "mtn", label: str | None = None) -> AsyncHandset:
         """A handset, by default with a number that no other test has. With a label, this is a short call."""
@@ -513,10 +513,10 @@ class Server:
             name = f"{name}-{process}"
         token = str(settings.pop("token", f"{name}-{secrets.token_hex(8)}"))
         self.client.add_account(name, token, **settings)
-        link = PlanRunner(self._transport, name)
+        runner = PlanRunner(self._transport, name)
         url, shortcodes = settings.get("client_url"), settings.get("shortcodes") or [SHORTCODE]
         context = AccountContext(
-            link=link,
+            runner=runner,
             name=name,
             token=token,
             shortcode=shortcodes[0] if isinstance(shortcodes, list | tuple) else str(shortcodes).partition(",")[0],

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for tests whose own cannot host one: python -m sandbox.testkit.child_process.
+"""A sandbox in a child process, for tests whose own process cannot host one: python -m sandbox.testkit.child_process.
 
 The child gets its settings on stdin, prints where it answers, and ends when stdin says so, or ends with its parent. The
 end of stdin alone would come too late where a process was forked from the parent: that holds it open, too.

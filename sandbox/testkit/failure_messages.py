@@ -1,4 +1,4 @@
-"""What a test wanted, what came instead, and what happened, in words good enough to find the fault by them alone.
+"""The texts of failed expectations: what a test wanted, what came instead, and what happened.
 
 Pure: values of the control API in, text out. Text from the wire is quoted, with what nobody would see made visible.
 """

@@ -1,6 +1,6 @@
-"""A handset in a test's hand, and the webhook deliveries that its texts become.
+"""Handsets as objects for tests, and the webhook deliveries that their texts become, blocking and async.
 
-What it may wait for and what a failure says is assertions.py's; starting a sandbox is testing.py's.
+See assertions.py for waits, and testing.py for how a sandbox is started.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ _FINAL = ("delivered", "cancelled")  # any other state may change, if only becau
 
 
 class WebhookDeliveryMethods(LiveObject, Generic[D]):
-    """One payload that the application was owed, with its attempts.
+    """A webhook delivery: one payload for the application, with its attempts.
 
-    Its values are those of the moment in which they are read; on the async twin, of the last verb that was awaited.
+    Its values are those of the moment in which they are read; on the async twin, of the last awaited method.
     """
 
     @property
