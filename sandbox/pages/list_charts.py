@@ -1,7 +1,6 @@
-"""Which charts the pages have: the newest calls and attempts, read in bounded time, as the pictures of charts.py.
+"""The charts above the lists: the newest calls and attempts, read in bounded time.
 
-Every function runs inside `database.read`, or turns what it read into a picture. How a picture is drawn is not decided
-here.
+Every function runs inside `database.read`, or turns what it read into a chart. See charts.py for how one is drawn.
 """
 
 from collections.abc import Sequence
@@ -61,7 +60,7 @@ def of_answer_times(found: Sequence[AttemptPoint], now_ms: int, deadline_ms: int
 
 
 def _fate(made: AttemptPoint) -> int:
-    """Which of _ATTEMPTS it belongs to."""
+    """The series in _ATTEMPTS to which an attempt belongs."""
     if made.outcome == OutcomeKind.ANSWERED and made.status_code is not None and 200 <= made.status_code < 300:
         return 0
     return 2 if made.last else 1

@@ -1,4 +1,4 @@
-"""What the test bench says on a page: steps, runs, faults, and what is due, in words.
+"""Formatting of steps, runs, faults and timers for pages.
 
 Pure functions of the model, as in formatting.py; what a step or a fault means is decided elsewhere.
 """
@@ -16,7 +16,7 @@ from sandbox.store.scenarios import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A step: what it does in a word, the texts that it is about, and the rest in words."""
+    """A step in words: what it does in one word, the texts that it is about, and the rest."""
 
     verb: str
     texts: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ def _wanted(match: Match) -> tuple[str, ...]:
 
 
 def _asked(match: Match) -> Iterator[str]:
-    """What a match asks besides the text."""
+    """The filters of a match besides the text, in words."""
     if match.pattern is not None:
         yield "as a pattern"
     if match.ignore_case:
@@ -177,7 +177,7 @@ def run_status(run: Run) -> Status:
 
 
 def due_words(kind: TimerKind) -> str:
-    """What is due, of something that is named beside it."""
+    """A timer in words; what it is about is named beside it."""
     match kind:
         case TimerKind.WEBHOOK | TimerKind.WEBHOOK_MANUAL:
             return "attempt of"

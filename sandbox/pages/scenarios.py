@@ -73,7 +73,7 @@ async def start(request: Request) -> Response:
 
 
 def _about(error: Invalid, field: str) -> Invalid:
-    """All that is wrong, as a complaint about one field."""
+    """All errors as one error about one field."""
     return Invalid((field, " ".join(reason for _, reason in error.fields)))
 
 
