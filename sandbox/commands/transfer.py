@@ -63,11 +63,11 @@ def _counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
 @as_json
 @for_client
 def import_(client: SandboxClient, file: str, as_json: bool) -> None:
-    """Take in what export wrote, under the account; `-` is stdin.
+    """Import a file that export wrote into the account; `-` is stdin.
 
     What the account has already is told by what it says, and left alone: the same file may be imported again, to go on
-    where it stopped, and files may overlap. A file with faults is refused as a whole, with its lines. Nothing is posted
-    to any application because of it.
+    where it stopped, and files may overlap. A file with errors is refused as a whole, with their lines. Nothing is
+    posted to any application because of it.
 
     \b
     ninebits-sandbox import monday.jsonl
