@@ -1,4 +1,4 @@
-"""The tasks of the justfile, and the hooks of pre-commit: what they call is there, in the version that CI has."""
+"""The way of working: tasks of the justfile, hooks of pre-commit, the page for contributors, the scripts in findings/."""
 
 import re
 import tomllib
@@ -51,3 +51,22 @@ def test_the_files_that_the_page_for_contributors_names_are_there() -> None:
     named = re.findall(r"`((?:sandbox|tests|docs|templates|findings)/[\w/.-]+\.\w+)`", page)
     assert len(named) > 20
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_every_finding_is_listed_and_says_what_was_guessed_and_seen() -> None:
+    page = (ROOT / "findings" / "README.md").read_text(encoding="utf-8")
+    scripts = sorted((ROOT / "findings").glob("*.sh"))
+    assert scripts
+    for script in scripts:
+        source = script.read_text(encoding="utf-8")
+        head = (
+            "# Guessed:",
+            "# Seen instead:",
+            "# Versions:",
+            "# Who trips:",
+            "set -euo pipefail",
+            "mktemp -d",
+            "trap ",
+        )
+        assert [words for words in head if words not in source] == [], script.name
+        assert f"]({script.name})" in page
