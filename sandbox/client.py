@@ -281,14 +281,14 @@ class SandboxClient(ClientMethods, Blocking):
         return False
 
     def events(self, after: int | None = None) -> Iterator[Json]:
-        """What happens, event by event, from the entry after `after` or from now on. Ends when the sandbox stops."""
+        """Iterate over events, from the one after `after` or from now on. Ends when the sandbox stops."""
         call: HttpCall[Json] = HttpCall(method="GET", path="events", query={"after": after})
         for line in self._runner.transport.stream(self._runner.target(call), self._runner.headers(call)):
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
 
     def exported(self) -> Iterator[bytes]:
-        """What `export` gives, piece by piece. Raises Unreachable if it breaks off."""
+        """The answer of `export`, piece by piece. Raises Unreachable if it breaks off."""
         call: HttpCall[str] = HttpCall(method="GET", path="export")
         return self._runner.transport.stream(self._runner.target(call), self._runner.headers(call), _blocks)
 

@@ -83,14 +83,14 @@ class HostileEndpoint:
         return tuple(_find(BEHAVIOURS, behaviour, "behaviour").variants)
 
     def url(self, behaviour: str, variant: str | None = None) -> str:
-        """Where the endpoint behaves like this. Raises NotFound with the nearest name."""
+        """The URL of a behaviour and variant. Raises NotFound with the nearest name."""
         variants = _find(BEHAVIOURS, behaviour, "behaviour").variants
         name = next(iter(variants)) if variant is None else variant
         return self._open(behaviour, name, _find(variants, name, f"variant of {behaviour}"))
 
     @property
     def healthy_url(self) -> str:
-        """Where an application answers as it should: the one to compare with, and where redirects lead."""
+        """The URL of an application that answers as it should: to compare with, and the target of redirects."""
         return self._urls[HEALTHY, ""]
 
     def received_by(self, behaviour: str, variant: str | None = None) -> Sequence[Received]:
@@ -128,7 +128,7 @@ class HostileEndpoint:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._loop.set_exception_handler(lambda *_: None)  # what clients do to a hostile server is no news
+        self._loop.set_exception_handler(lambda *_: None)  # what clients do to a hostile server is not reported
         async with asyncio.TaskGroup() as self._tasks:
             self._ready.set()
             await self._ended.wait()
@@ -140,7 +140,7 @@ class HostileEndpoint:
                 writer.transport.abort()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
-        await Clock.pause(0)  # in which the transports let go of their sockets
+        await Clock.pause(0)  # in which the transports close their sockets
 
     def _open(self, behaviour: str, name: str, variant: Variant) -> str:
         """Open the port of a variant, unless it is open."""

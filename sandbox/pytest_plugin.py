@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What happened on the sandbox, in the report of a test that failed."""
+    """Hook: add what happened on the sandbox to the report of a failed test."""
     report = yield
     if call.excinfo is not None:
         item.stash[_failed] = True

@@ -51,7 +51,7 @@ STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a sandbox listens, as others reach it."""
+    """The address at which others reach a sandbox."""
 
     host: str
     port: int
@@ -177,11 +177,11 @@ async def _at_work(scheduler: Scheduler, bus: Bus, faults: LiveFaults) -> AsyncI
         raise group.exceptions[0] from None
 
 
-def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Event], due: Sequence[Due]) -> None:
+def _committed(bus: Bus, scheduler: Scheduler, events: Sequence[Event], due: Sequence[Due]) -> None:
     if due:
         scheduler.added(due)
-    if news:
-        bus.publish(news)
+    if events:
+        bus.publish(events)
 
 
 def _settle_in(settings: Settings, clock: Clock, keeping: RetentionPolicy, tx: Tx) -> Sequence[Account]:

@@ -140,12 +140,12 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @property
     def shortcode(self) -> str:
-        """What handsets text if nothing else is said: the account's first shortcode, or the documented example's."""
+        """The shortcode that handsets text by default: the account's first shortcode, or the documented example's."""
         return self._context.shortcode
 
     @property
     def client_url(self) -> str | None:
-        """Where replies are posted. Set to an ASGI or WSGI application, that is served here and gets them at `/`.
+        """The address to which replies are posted. An ASGI or WSGI application may be set: it is served here, at `/`.
 
         Setting it is a short call to the sandbox, on the async twin too; it does not wait for the application.
         """
@@ -311,7 +311,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @plan_property
     def findings(self) -> CallPlan[list[Finding]]:
-        """What is suspicious about the application, newest first."""
+        """Findings, what is suspicious about the application, newest first."""
         answer = yield CALLS.list("findings")
         return [read(Finding, each) for each in answer["findings"]]
 
@@ -341,7 +341,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @plan_method
     def transcript(self, handset: "str | Handset | AsyncHandset | None" = None, as_: str = "text") -> CallPlan[str]:
-        """What was said, by one handset or by all; of one, `as_` a `scenario` or a `pytest` function as well."""
+        """The transcript of one handset or of all; of one, `as_` a `scenario` or a `pytest` function as well."""
         if handset is None:
             return (yield from transcripts())
         number = handset if isinstance(handset, str) else handset.number
@@ -366,7 +366,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @plan_method
     def report(self, *, brief: bool = False) -> CallPlan[list[tuple[str, str]]]:
-        """What happened, for the report of a failed test: titles and texts. `brief` leaves out what an
+        """Sections for the report of a failed test: titles and texts. `brief` leaves out what an
         ExpectationFailed says itself."""
         try:
             scene = yield from scenery(self._context)
@@ -494,7 +494,7 @@ class Server:
 
     @property
     def in_process(self) -> bool:
-        """Whether it is of this process alone: in a thread of it, or in a child process where threads are greenlets."""
+        """Whether the sandbox is this process's own: in a thread, or in a child process where threads are greenlets."""
         return self._own is not None
 
     @contextmanager

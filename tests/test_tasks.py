@@ -1,4 +1,4 @@
-"""The way of working: tasks of the justfile, hooks of pre-commit, the page for contributors, the scripts in findings/."""
+"""The way of working: tasks of the justfile, hooks of pre-commit, the page for contributors, and findings/."""
 
 import re
 import tomllib

@@ -132,7 +132,7 @@ def _row(name: str, schema: Schema, place: str, *, required: bool) -> FieldEntry
 
 
 def in_words(schema: Schema) -> str:
-    """What a value may be, for people: `a whole number from 1 to 500, usually 50`."""
+    """A schema in words: `a whole number from 1 to 500, usually 50`."""
     usual = schema.get("default")
     words = _kinds(schema)
     if isinstance(usual, float):

@@ -98,7 +98,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, 
 
 
 def login_cookie(control_token: str) -> str:
-    """What the login cookie holds: enough to prove that its owner knew the token, and not the token."""
+    """The value of the login cookie: it proves that its owner knew the token, and does not hold the token."""
     return hashlib.sha256(b"login:" + control_token.encode()).hexdigest()
 
 
@@ -268,7 +268,7 @@ def _follows_link(scope: Scope, found: Mapping[bytes, bytes]) -> bool:
 
 
 def is_allowed_host(host: str, listed: Collection[str] = ()) -> bool:
-    """Whether a Host header names this sandbox and not some page's own rebound name.
+    """Whether a Host header names this sandbox and not a name that a web page has rebound to it.
 
     localhost, any IP literal except the unspecified one, a name without a dot (a container's), or a listed name.
     """

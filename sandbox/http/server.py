@@ -111,7 +111,7 @@ class HttpServer(uvicorn.Server):
         ticks = 0
         while not await self.on_tick(ticks):
             if self._limits is not None:
-                self._limits.look(self.server_state.connections)
+                self._limits.check_deadlines(self.server_state.connections)
             ticks += 10  # uvicorn counts tenths of a second, and renews its headers with every tenth
             try:
                 async with asyncio.timeout(TICK_S):
@@ -144,7 +144,7 @@ class HttpServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
     def _drop_unread(self) -> None:
-        """Let go of clients that do not take their answers, or under TLS the end of the connection: they would be
+        """Drop clients that do not take their answers, or under TLS the end of the connection: they would be
         waited for, and so would the loop."""
         for connection in list(self.server_state.connections):
             transport = connection.transport

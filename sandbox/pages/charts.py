@@ -52,7 +52,7 @@ class Stretch:
         return self.bars * SLOT
 
     def bar_of(self, at_ms: int) -> int | None:
-        """Which bar a moment belongs to; None if it lies outside."""
+        """The bar that a moment belongs to; None if it lies outside."""
         index = (at_ms - self.first_ms) // self.bar_ms
         return index if 0 <= index < self.bars else None
 

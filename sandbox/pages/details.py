@@ -49,7 +49,7 @@ class Effect:
 
     @property
     def answer(self) -> str:
-        """What the application answered to that attempt; empty while it is under way."""
+        """The application's answer to that attempt in words; empty while it is under way."""
         outcome = self.attempt.outcome
         if outcome is None:
             return ""
@@ -110,7 +110,7 @@ class Ending:
 
 
 def ending(it: WebhookDelivery, last: Attempt | None, account: Account, *, waits: bool) -> Ending | None:
-    """What follows the attempts of a webhook delivery; None while one is under way. `waits`: for an earlier one."""
+    """The point after the attempts of a webhook delivery; None while one is under way. `waits`: for an earlier one."""
     match it.state:
         case DeliveryState.IN_FLIGHT:
             return None

@@ -233,7 +233,7 @@ HIDDEN = re.compile(
 
 
 def sign_for(character: str) -> str:
-    """What is shown instead of a character that nobody would see: `␛`, or `⟨U+202E⟩`."""
+    """The sign that replaces an invisible character: `␛`, or `⟨U+202E⟩`."""
     code = ord(character)
     if code < 0x20:
         return chr(0x2400 + code)

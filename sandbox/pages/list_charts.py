@@ -43,7 +43,7 @@ def of_attempts(found: Sequence[AttemptPoint], now_ms: int) -> Chart | None:
 
 
 def of_answer_times(found: Sequence[AttemptPoint], now_ms: int, deadline_ms: int) -> Chart | None:
-    """How long the application took to answer, time-outs included."""
+    """Answer times of the application, time-outs included."""
     timed = [each for each in found if each.outcome in _TIMED]
     at = charts.stretch_of((each.started_ms for each in timed), now_ms, whole=len(found) < newest.POINTS)
     if at is None:

@@ -58,7 +58,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenterView:
-    """What the page shows besides the rows."""
+    """View model of the page, besides the rows."""
 
     chips: Sequence[Chip]
     description: str  # of the scenario that plays

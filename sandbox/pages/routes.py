@@ -79,7 +79,7 @@ async def add_handset(request: Request) -> Response:
 
 
 def findings_for(request: Request) -> Callable[[Queries], "Sequence[Finding] | None"]:
-    """What looks for findings about the account; None where that would keep others waiting with every event."""
+    """The function that reads findings about the account; None where it would keep others waiting at each event."""
     return partial(
         views.findings,
         account=account_of(request),

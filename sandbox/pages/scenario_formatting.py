@@ -103,7 +103,7 @@ def _time(ms: int) -> str:
 
 
 def effect_words(effect: FaultEffect, on: FaultOn) -> str:
-    """What a fault does, for a person who reads a list of them."""
+    """The effect of a fault in words, for a list of them."""
     webhook = on is FaultOn.WEBHOOK
     if effect.hold:
         what = "counts as timed out" if webhook else "held without an answer"
@@ -129,7 +129,7 @@ def times_words(times: int | None) -> str:
 
 
 def left_words(fault: Fault) -> str:
-    """How much of a fault is left."""
+    """The number of times that a fault still strikes, in words."""
     if fault.left is None:
         return f"{fault.used} so far, until it is removed"
     if fault.left == 0:
@@ -147,7 +147,7 @@ def _only(match: Mapping[str, object]) -> Iterator[str]:
 
 
 def only_words(match: Mapping[str, object]) -> str:
-    """Which calls a fault strikes."""
+    """The calls that a fault strikes, in words."""
     return ", ".join(f"{name} is {value}" for name, value in match.items())
 
 

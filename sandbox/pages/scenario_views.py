@@ -254,7 +254,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is in the editor; `was` is the name under which it is kept already, if it is."""
+    """View model of the editor; `was` is the name under which it is kept already, if it is."""
 
     source: str
     was: str

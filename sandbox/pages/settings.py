@@ -63,7 +63,7 @@ def _row(services: Services, key: Key, holder: Settings | Account) -> tuple[Key,
 
 
 def origin_of(services: Services, key: Key, holder: Settings | Account) -> str:
-    """Where a value was set: in the words of `config show`, or while the sandbox was running."""
+    """The origin of a value in words: as `config show` has it, or `set while running`."""
     value, name, written = getattr(holder, key.attribute), key.name, services.settings.accounts
     if isinstance(holder, Account):
         same = [each for each in written if each.name == holder.name and getattr(each, key.attribute) == value]

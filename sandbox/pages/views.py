@@ -109,7 +109,7 @@ class Bubble:
 
     @property
     def warnings(self) -> int:
-        """How many there are besides `faults`."""
+        """The number of warnings besides `faults`."""
         said = (*self.message.warnings, *(warning for each in self.posted for warning in each.warnings))
         return sum(formatting.fault_words(each) is None for each in said)
 
@@ -429,7 +429,7 @@ def _outcome(attempt: Attempt) -> str:
 
 
 def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) -> "Sequence[Finding] | None":
-    """What is suspicious about the account's application; None if that was not looked for: `again`, with an event, in
+    """Findings about the account's application; None if none were looked for: `again`, with an event, in
     a record so long that looking would keep others waiting."""
     if again and messages.are_more_than(db, account.name, LIVE):
         return None

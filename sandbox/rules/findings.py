@@ -1,4 +1,4 @@
-"""What is suspicious in the record of an application: follow-ups sent twice, wrong sessions, slow or wordless answers.
+"""Rules that find what is suspicious in an application's record: follow-ups sent twice, wrong sessions, slow answers …
 
 Pure: plain values in, findings out. See store/findings.py for how they are read. A finding says what the record shows;
 where an innocent explanation is possible as well, nothing is reported.

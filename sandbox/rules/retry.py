@@ -49,7 +49,7 @@ def decide(
     now_ms: int,
     put_off_ms: int = 0,
 ) -> Decision:
-    """What follows a scheduled attempt that ended as `outcome`.
+    """Decide what follows a scheduled attempt that ended as `outcome`.
 
     `schedule_s`: offsets of the retries in seconds after attempt 1 was known to have failed, which is
     `first_failed_ms`; `retries_used` of them are used up, the others come `put_off_ms` later. A retry whose moment has
@@ -94,7 +94,7 @@ def throttle(rate: float | None, outcome: Outcome) -> float | None:
 
 
 def warnings(outcome: Outcome) -> tuple[str, ...]:
-    """What is worth a word about an answer that counts.
+    """Warnings about an answer that counts as delivered.
 
     "Your response to our POST request should be a valid JSON" [D]: another 2xx answer still counts as delivered [S].
     """

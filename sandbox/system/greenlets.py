@@ -12,7 +12,7 @@ _THREADS = ("thread", "threading")  # as the one or the other calls it
 
 
 def replace_threads() -> bool:
-    """Whether threads or queues are not the interpreter's own: a busy event loop would stop all that wait for it."""
+    """Whether threads or queues are not the interpreter's own; then a busy event loop would stop everything else."""
     return _are_patched(*_THREADS, "queue")
 
 

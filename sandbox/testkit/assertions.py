@@ -185,7 +185,7 @@ def _messages(number: int) -> str:
 
 
 def scenery(context: AccountContext, who: str = "") -> CallPlan[Situation]:
-    """What a failure message shows of the present state, of one handset or of the account."""
+    """The present state for a failure message, of one handset or of the account."""
     try:
         calls = yield from own_requests()
         unowned = yield from context.unowned()

@@ -63,7 +63,7 @@ def serving(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 
 def main() -> None:
-    """What the child does. Its threads are real, whatever those of its parent are."""
+    """Entry point of the child process. Its threads are real, whatever those of its parent are."""
     from sandbox import server  # which the parent can do without
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the parent as well, who decides

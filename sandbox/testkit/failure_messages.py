@@ -15,7 +15,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What there was to see when an expectation was not met."""
+    """The state that a failure message shows: what there was when an expectation was not met."""
 
     url: str
     called: bool  # whether the gateway was, with the account's token

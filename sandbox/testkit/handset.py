@@ -53,19 +53,19 @@ class WebhookDeliveryMethods(LiveObject, Generic[D]):
 
     @property
     def status_code(self) -> int | None:
-        """What the application answered to the last attempt; None if no answer came."""
+        """The status of the application's answer to the last attempt; None if no answer came."""
         last = self.attempts[-1:]
         return last[0].status_code if last else None
 
     @property
     def response_body(self) -> str:
-        """What it answered, the first 16 KiB."""
+        """The body of that answer, its first 16 KiB."""
         last = self.attempts[-1:]
         return last[0].response_body if last else ""
 
     @property
     def body(self) -> str:
-        """What is posted, the same with every attempt."""
+        """The body that is posted, the same with every attempt."""
         body: str = self.shape["body"]
         return body
 

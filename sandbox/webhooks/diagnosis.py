@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 
 
 def of_status(outcome: Outcome, *, path: str, host: str, credentials: str) -> Verdict:
-    """What a complete answer to a POST to `path` on `host` says; `credentials` is what was sent along, in words."""
+    """Verdict on a complete answer to a POST to `path` on `host`; `credentials` says in words what was sent along."""
     status = outcome.status_code or 0
     if 200 <= status < 300:
         return Verdict(True, f"The application answered {status} in {outcome.duration_ms:.0f} ms.")

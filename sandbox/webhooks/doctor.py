@@ -58,7 +58,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong as far as the doctor has looked."""
+        """Whether no check has failed."""
         return all(check.ok is not False for check in self.checks)
 
 

@@ -78,7 +78,7 @@ async def addresses(host: str, port: int) -> list[Address]:
 
 
 def under_way() -> int:
-    """How many look-ups the running event loop has under way."""
+    """The number of look-ups that the running event loop has under way."""
     return len(_lookups().under_way)
 
 

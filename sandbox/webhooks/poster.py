@@ -311,7 +311,7 @@ class _ResponseReader:
             )
 
     def release(self) -> None:
-        """Let go of the parser, which holds the callbacks: a circle that only garbage collection would take apart."""
+        """Drop the parser, which holds the callbacks: a reference cycle that only the garbage collector would break."""
         del self._parser
 
     def _end(self, kind: OutcomeKind, error: str = "") -> None:

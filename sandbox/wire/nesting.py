@@ -9,7 +9,7 @@ _MARK = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def too_deep(text: str) -> bool:
-    """Whether arrays and objects stand in each other more than `MAX_DEPTH` times in JSON, or in the beginning of it."""
+    """Whether JSON, or the beginning of it, nests arrays and objects more than `MAX_DEPTH` deep."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     depth = 0
