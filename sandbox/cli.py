@@ -1,8 +1,8 @@
-"""The command line: which commands there are, and in which module of sandbox/commands each lives.
+"""The command line's entry point: the commands, and the module of sandbox/commands that has each.
 
-Only the module of the command that is called is imported, so that a shell script does not wait for what it does not
-use. Exit codes: 0 ok, 1 assertion false or refused, 2 usage or settings, 3 cannot bind or reach, 4 database unusable,
-5 already running. Text from the wire is printed with control characters made visible.
+Only the module of the command that is called is imported, so that commands start quickly. Exit codes: 0 ok, 1 assertion
+false or refused, 2 usage or settings, 3 cannot bind or reach, 4 database unusable, 5 already running. Text from the
+wire is printed with control characters made visible.
 """
 
 import atexit

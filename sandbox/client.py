@@ -1,4 +1,4 @@
-"""Python clients of the control API and of the gateway: a blocking one, on the standard library alone, and its twin.
+"""Python clients of control API and gateway: a blocking one, on the standard library alone, and an async one.
 
 Every call is described once, as a value; see testkit/transport.py for how it travels. Imports nothing of the server, so
 that a command line or a test of another project can use it without loading one.
@@ -31,7 +31,7 @@ ADVANCE_S = 600.0  # to play all that comes due, with ten seconds for each webho
 
 
 class Endpoints:
-    """Every call, described. An instance of its own answers the calls themselves, for plans to be made of."""
+    """Every endpoint, described once. On an instance of this class a method returns the call, for use in plans."""
 
     @endpoint
     def submit(self, body: Mapping[str, object], *, token: str) -> HttpCall[Json]:
@@ -46,7 +46,7 @@ class Endpoints:
 
     @endpoint
     def get(self, plural: str, id: str) -> HttpCall[Json]:
-        """One thing of a list, with all that is known of it."""
+        """One object of a list, with all that is known of it."""
         return HttpCall(method="GET", path=f"{plural}/{_quoted(id)}")
 
     @endpoint
@@ -114,7 +114,7 @@ class Endpoints:
 
     @endpoint
     def cancel(self, id: str) -> HttpCall[Json]:
-        """Owe a webhook delivery no longer."""
+        """Cancel a webhook delivery."""
         return HttpCall(method="POST", path=f"webhook-deliveries/{_quoted(id)}/cancel", body={})
 
     @endpoint
@@ -240,30 +240,30 @@ def _waiting(method: str, path: str, body: dict[str, Any]) -> HttpCall[Json]:
 
 class ClientMethods(Endpoints):
     def __init__(self, url: str, *, account: str | None = None, control_token: str | None = None) -> None:
-        self._link = PlanRunner(Transport(url, control_token), account)
+        self._runner = PlanRunner(Transport(url, control_token), account)
 
     @classmethod
-    def over(cls, link: PlanRunner) -> Self:
-        """A client that shares a link with others."""
+    def over(cls, runner: PlanRunner) -> Self:
+        """A client that shares a runner with others."""
         it = cls.__new__(cls)
-        it._link = link
+        it._runner = runner
         return it
 
     @property
     def url(self) -> str:
-        return self._link.transport.url
+        return self._runner.transport.url
 
     @property
     def account(self) -> str | None:
-        return self._link.account
+        return self._runner.account
 
     def close(self) -> None:
-        """Let go of the connections that wait for the next call."""
-        self._link.transport.close()
+        """Close the connections that are kept for the next call."""
+        self._runner.transport.close()
 
 
 class SandboxClient(ClientMethods, Blocking):
-    """Talks to one sandbox, in the name of one account (`account` None: the default one)."""
+    """The blocking client of one sandbox, in the name of one account (`account` None: the default one)."""
 
     def __enter__(self) -> Self:
         return self
@@ -281,20 +281,20 @@ class SandboxClient(ClientMethods, Blocking):
         return False
 
     def events(self, after: int | None = None) -> Iterator[Json]:
-        """What happens, event by event, from the entry after `after` or from now on. Ends when the sandbox stops."""
+        """Iterate over events, from the one after `after` or from now on. Ends when the sandbox stops."""
         call: HttpCall[Json] = HttpCall(method="GET", path="events", query={"after": after})
-        for line in self._link.transport.stream(self._link.target(call), self._link.headers(call)):
+        for line in self._runner.transport.stream(self._runner.target(call), self._runner.headers(call)):
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
 
     def exported(self) -> Iterator[bytes]:
-        """What `export` gives, piece by piece. Raises Unreachable if it breaks off."""
+        """The answer of `export`, piece by piece. Raises Unreachable if it breaks off."""
         call: HttpCall[str] = HttpCall(method="GET", path="export")
-        return self._link.transport.stream(self._link.target(call), self._link.headers(call), _blocks)
+        return self._runner.transport.stream(self._runner.target(call), self._runner.headers(call), _blocks)
 
     def for_account(self, account: str | None) -> "SandboxClient":
         """A client of the same sandbox in the name of another account (None: the default one)."""
-        return SandboxClient.over(PlanRunner(self._link.transport, account))
+        return SandboxClient.over(PlanRunner(self._runner.transport, account))
 
 
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:
@@ -302,4 +302,4 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
 
 
 class AsyncSandboxClient(ClientMethods, Awaiting):
-    """The same, to be awaited: it never blocks the event loop."""
+    """The async client: the same methods, awaited; it never blocks the event loop."""

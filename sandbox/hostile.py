@@ -1,7 +1,7 @@
-"""A server on 127.0.0.1 that misbehaves as it is told to, on a port for each kind of misbehaviour; for tests.
+"""A server on 127.0.0.1 for tests that misbehaves as it is told to, each kind of misbehaviour on a port of its own.
 
-What the behaviours do stands in misbehaviour.py; here are the ports, the thread, and what is remembered. Nothing of the
-sandbox is known here.
+The ports, the thread, and what is recorded. See testkit/misbehaviour.py for the behaviours. Nothing of the sandbox is
+known here.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import TypeVar, assert_never
 from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
 from sandbox.system import greenlets
-from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Connection, Door, ReceivedRequest, Variant, answers
+from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Accepting, Connection, ReceivedRequest, Variant, answers
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def _certificate() -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(ReceivedRequest):
-    """Where a request came in. `connection` numbers the connections to the same behaviour and variant, from 1."""
+    """A request that came in, and where. `connection` numbers the connections to one behaviour and variant, from 1."""
 
     behaviour: str
     variant: str
@@ -83,14 +83,14 @@ class HostileEndpoint:
         return tuple(_find(BEHAVIOURS, behaviour, "behaviour").variants)
 
     def url(self, behaviour: str, variant: str | None = None) -> str:
-        """Where the endpoint behaves like this. Raises NotFound with the nearest name."""
+        """The URL of a behaviour and variant. Raises NotFound with the nearest name."""
         variants = _find(BEHAVIOURS, behaviour, "behaviour").variants
         name = next(iter(variants)) if variant is None else variant
         return self._open(behaviour, name, _find(variants, name, f"variant of {behaviour}"))
 
     @property
     def healthy_url(self) -> str:
-        """Where an application answers as it should: the one to compare with, and where redirects lead."""
+        """The URL of an application that answers as it should: to compare with, and the target of redirects."""
         return self._urls[HEALTHY, ""]
 
     def received_by(self, behaviour: str, variant: str | None = None) -> Sequence[Received]:
@@ -128,7 +128,7 @@ class HostileEndpoint:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._loop.set_exception_handler(lambda *_: None)  # what clients do to a hostile server is no news
+        self._loop.set_exception_handler(lambda *_: None)  # what clients do to a hostile server is not reported
         async with asyncio.TaskGroup() as self._tasks:
             self._ready.set()
             await self._ended.wait()
@@ -140,7 +140,7 @@ class HostileEndpoint:
                 writer.transport.abort()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
-        await Clock.pause(0)  # in which the transports let go of their sockets
+        await Clock.pause(0)  # in which the transports close their sockets
 
     def _open(self, behaviour: str, name: str, variant: Variant) -> str:
         """Open the port of a variant, unless it is open."""
@@ -151,7 +151,7 @@ class HostileEndpoint:
                 self._sockets.append(sock)
                 sock.bind((_HOST, 0))
                 port = sock.getsockname()[1]
-                if variant.door is not Door.SHUT:
+                if variant.accepting is not Accepting.REFUSED:
                     sock.listen(512)
                 asyncio.run_coroutine_threadsafe(self._let_in(sock, key, variant), self._loop).result()
                 self._urls[key] = f"{variant.scheme}://{_HOST}:{port}/{'/'.join(filter(None, key))}"
@@ -162,15 +162,15 @@ class HostileEndpoint:
             self._tasks.create_task(self._play(key, variant, reader, writer))
 
         sock.setblocking(False)
-        match variant.door:
-            case Door.OPEN | Door.TLS:
+        match variant.accepting:
+            case Accepting.AT_ONCE | Accepting.TLS:
                 self._servers.append(await asyncio.start_server(connected, sock=sock))
-            case Door.LATE:
+            case Accepting.LATE:
                 self._tasks.create_task(self._let_in_late(sock, connected))
-            case Door.NEVER | Door.SHUT:
+            case Accepting.NEVER | Accepting.REFUSED:
                 pass
             case _:
-                assert_never(variant.door)
+                assert_never(variant.accepting)
 
     async def _let_in_late(
         self, sock: socket.socket, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
@@ -208,7 +208,7 @@ class HostileEndpoint:
         )
         self._writers.add(writer)
         try:
-            if variant.door is Door.TLS:
+            if variant.accepting is Accepting.TLS:
                 await writer.start_tls(_certificate())
             await variant.play(connection)
         except (OSError, EOFError, asyncio.LimitOverrunError):  # the other side has had enough

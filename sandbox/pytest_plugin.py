@@ -1,6 +1,6 @@
-"""Fixtures, a marker and report sections for pytest; what the fixtures give is testing.py's.
+"""The pytest plugin: fixtures, a marker and report sections. See testing.py for what the fixtures give.
 
-Imports pytest alone, and the rest inside the fixtures, so that it costs nothing where no test uses it.
+At the top only pytest is imported, the rest inside the fixtures, so that it costs nothing where no test uses it.
 """
 
 import os
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What happened on the sandbox, in the report of a test that failed."""
+    """Hook: add what happened on the sandbox to the report of a failed test."""
     report = yield
     if call.excinfo is not None:
         item.stash[_failed] = True
@@ -207,7 +207,7 @@ def ninebits_hostile() -> "Iterator[HostileEndpoint]":
 
 @pytest.fixture
 def async_ninebits(ninebits: "Sandbox") -> "AsyncSandbox":
-    """The account of `ninebits`, for async tests: its verbs are awaited, and block no event loop."""
+    """The account of `ninebits`, for async tests: its methods are awaited, and do not block the event loop."""
     return ninebits.to_async()
 
 

@@ -1,6 +1,6 @@
-"""The composition root: builds the services from its settings once, and serves it in the foreground or in a thread.
+"""The composition root: builds the services from the settings once, and serves them in the foreground or in a thread.
 
-The only file that knows all rooms. Nothing is decided here but the order in which things start and stop.
+The only module that knows all others. Only the order of start and stop is decided here.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a sandbox listens, as others reach it."""
+    """The address at which others reach a sandbox."""
 
     host: str
     port: int
@@ -63,7 +63,7 @@ class Address:
 
 
 def import_late() -> None:
-    """Import it now, where it may not be possible later."""
+    """Import now what may not be importable later."""
     for name in LATE:
         import_module(name)
 
@@ -109,9 +109,9 @@ def control_token_for(settings: Settings) -> str | None:
 async def open_services(
     settings: Settings, address: Address, control_token: str | None, origin: Mapping[str, str] | None = None
 ) -> AsyncIterator[Services]:
-    """Everything that lives while the sandbox runs, started in order and stopped in reverse.
+    """The services of a running sandbox, started in order and stopped in reverse.
 
-    `origin` says where settings were written (see config.Loaded), for those who look at them.
+    `origin` says where each setting was given (see settings.Loaded), for those who look at them.
     """
     clock = Clock.virtual() if settings.clock == "virtual" else Clock.system()
     bus = Bus()
@@ -128,9 +128,9 @@ async def open_services(
         await runner.open()
         network = Network(database, clock, accounts, runner, keeping=keeping, backlog=settings.webhook_backlog)
         watch = Watch(database, clock, scheduler, bus, faults)
-        postman = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
-        scheduler.on(TimerKind.WEBHOOK, postman.begin)
-        scheduler.on(TimerKind.WEBHOOK_MANUAL, postman.begin)
+        deliveries = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
+        scheduler.on(TimerKind.WEBHOOK, deliveries.begin)
+        scheduler.on(TimerKind.WEBHOOK_MANUAL, deliveries.begin)
         scheduler.on(TimerKind.ORIGINATE, network.due)
         scheduler.on(TimerKind.WINDOW, runner.due)
         scheduler.on(TimerKind.LATER, runner.due)
@@ -177,11 +177,11 @@ async def _at_work(scheduler: Scheduler, bus: Bus, faults: LiveFaults) -> AsyncI
         raise group.exceptions[0] from None
 
 
-def _committed(bus: Bus, scheduler: Scheduler, news: Sequence[Event], due: Sequence[Due]) -> None:
+def _committed(bus: Bus, scheduler: Scheduler, events: Sequence[Event], due: Sequence[Due]) -> None:
     if due:
         scheduler.added(due)
-    if news:
-        bus.publish(news)
+    if events:
+        bus.publish(events)
 
 
 def _settle_in(settings: Settings, clock: Clock, keeping: RetentionPolicy, tx: Tx) -> Sequence[Account]:
@@ -211,7 +211,7 @@ def _settle_in(settings: Settings, clock: Clock, keeping: RetentionPolicy, tx: T
 
 
 def _end_waits(services: Services) -> None:
-    """Let go of everyone whom a stop would wait for: event streams, and calls that a fault keeps waiting."""
+    """End whatever a stop would wait for: event streams, and calls that a fault keeps waiting."""
     services.bus.close()
     services.faults.close()
 
@@ -299,14 +299,14 @@ def _demo(settings: Settings, address: Address) -> Iterator[str]:
 def in_thread(settings: Settings, origin: Mapping[str, str] | None = None) -> Iterator[tuple[Address, Services]]:
     """Serve in a thread of its own while the block runs; what goes wrong there is raised here."""
     sock, address = listen(settings)
-    houses: list[Services] = []
+    served: list[Services] = []
 
     async def serving(started: http_server.Started) -> None:
         def on_ready(services: Services, server: http_server.HttpServer) -> None:
-            houses.append(services)
+            served.append(services)
             started(server)
 
         await serve(settings, sock, address, control_token_for(settings), origin=origin, on_ready=on_ready)
 
     with closing(sock), http_server.in_thread(serving, "sandbox-server"):
-        yield address, houses[0]
+        yield address, served[0]

@@ -1,11 +1,11 @@
-"""What a test holds in its hands: a sandbox's account, handsets, webhook deliveries; with pytest or without.
+"""The public objects of a test: a sandbox's account, handsets, webhook deliveries; with pytest or without.
 
     with testing.start() as server, server.account() as ninebits:
         ninebits.client_url = "http://127.0.0.1:8000/sms"
         handset = ninebits.handset()
 
-Verbs are written once, for the blocking objects and for their async twins (client.py says how). Texts for failed tests
-are failure_messages.py's, and fixtures pytest_plugin.py's.
+Methods are written once, for the blocking objects and for the async ones. See testkit/transport.py for how,
+testkit/failure_messages.py for the texts of failed tests, and pytest_plugin.py for the fixtures.
 """
 
 import hashlib
@@ -140,12 +140,12 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @property
     def shortcode(self) -> str:
-        """What handsets text if nothing else is said: the account's first shortcode, or the documented example's."""
+        """The shortcode that handsets text by default: the account's first shortcode, or the documented example's."""
         return self._context.shortcode
 
     @property
     def client_url(self) -> str | None:
-        """Where replies are posted. Set to an ASGI or WSGI application, that is served here and gets them at `/`.
+        """The address to which replies are posted. An ASGI or WSGI application may be set: it is served here, at `/`.
 
         Setting it is a short call to the sandbox, on the async twin too; it does not wait for the application.
         """
@@ -174,7 +174,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
         def plan() -> CallPlan[None]:
             yield CALLS.change_account(self._context.name, client_url=url)
 
-        self._link.run(plan())
+        self._runner.run(plan())
         self._context.client_url = url
 
     def _number(self, number: str | None, telco: str, label: str | None) -> str:
@@ -189,7 +189,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
             yield CALLS.change_handset(made, **given)
 
         if given:
-            self._link.run(plan())
+            self._runner.run(plan())
         return made
 
     @plan_method
@@ -311,7 +311,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @plan_property
     def findings(self) -> CallPlan[list[Finding]]:
-        """What is suspicious about the application, newest first."""
+        """Findings, what is suspicious about the application, newest first."""
         answer = yield CALLS.list("findings")
         return [read(Finding, each) for each in answer["findings"]]
 
@@ -341,7 +341,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @plan_method
     def transcript(self, handset: "str | Handset | AsyncHandset | None" = None, as_: str = "text") -> CallPlan[str]:
-        """What was said, by one handset or by all; of one, `as_` a `scenario` or a `pytest` function as well."""
+        """The transcript of one handset or of all; of one, `as_` a `scenario` or a `pytest` function as well."""
         if handset is None:
             return (yield from transcripts())
         number = handset if isinstance(handset, str) else handset.number
@@ -366,7 +366,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
 
     @plan_method
     def report(self, *, brief: bool = False) -> CallPlan[list[tuple[str, str]]]:
-        """What happened, for the report of a failed test: titles and texts. `brief` leaves out what an
+        """Sections for the report of a failed test: titles and texts. `brief` leaves out what an
         ExpectationFailed says itself."""
         try:
             scene = yield from scenery(self._context)
@@ -434,7 +434,7 @@ class Sandbox(SandboxMethods[WebhookDelivery, Run], Sync):
     @property
     def client(self) -> SandboxClient:
         """The control API as it is, for this account."""
-        return SandboxClient.over(self._link)
+        return SandboxClient.over(self._runner)
 
     def handset(self, number: str | None = None, *, telco: str = "mtn", label: str | None = None) -> Handset:
         """A handset, by default with a number that no other test has."""
@@ -461,7 +461,7 @@ class AsyncSandbox(SandboxMethods[AsyncWebhookDelivery, AsyncRun], Async):
     @property
     def client(self) -> AsyncSandboxClient:
         """The control API as it is, for this account."""
-        return AsyncSandboxClient.over(self._link)
+        return AsyncSandboxClient.over(self._runner)
 
     def handset(self, number: str | None = None, *, telco: str = "mtn", label: str | None = None) -> AsyncHandset:
         """A handset, by default with a number that no other test has. With a label, this is a short call."""
@@ -494,7 +494,7 @@ class Server:
 
     @property
     def in_process(self) -> bool:
-        """Whether it is of this process alone: in a thread of it, or in a child process where threads are greenlets."""
+        """Whether the sandbox is this process's own: in a thread, or in a child process where threads are greenlets."""
         return self._own is not None
 
     @contextmanager
@@ -513,10 +513,10 @@ class Server:
             name = f"{name}-{process}"
         token = str(settings.pop("token", f"{name}-{secrets.token_hex(8)}"))
         self.client.add_account(name, token, **settings)
-        link = PlanRunner(self._transport, name)
+        runner = PlanRunner(self._transport, name)
         url, shortcodes = settings.get("client_url"), settings.get("shortcodes") or [SHORTCODE]
         context = AccountContext(
-            link=link,
+            runner=runner,
             name=name,
             token=token,
             shortcode=shortcodes[0] if isinstance(shortcodes, list | tuple) else str(shortcodes).partition(",")[0],
@@ -556,7 +556,7 @@ def start(*, worker: int = 0, **settings: Any) -> Iterator[Server]:
     """
     from sandbox.settings import DEFAULT_ACCOUNT, Settings
 
-    # An application that is configured with the documented token should not be served by an account of nobody's.
+    # An application that is configured with the documented token should not be served by any account.
     nobody = replace(DEFAULT_ACCOUNT, token=secrets.token_hex(16))
     chosen = Settings(**{"port": 0, "db": ":memory:", "clock": "virtual", "accounts": (nobody,), **settings})
     with own_sandbox.running(chosen) as (transport, own):

@@ -1,6 +1,7 @@
 """What a machine can hold of the architecture: layers, one address for each outside library, no module too long."""
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -178,6 +179,42 @@ def test_a_module_says_what_lives_in_it() -> None:
     assert [name for name, path in modules().items() if not ast.get_docstring(tree(path))] == []
 
 
+def picture() -> str:
+    """The layers as docs/architecture.md shows them: the top first, a folder with the first line of its docstring."""
+    lines: list[str] = []
+    modules_before = False
+    for layer in reversed(LAYERS):
+        is_folder = (PACKAGE / layer).is_dir()
+        if is_folder:
+            said = (ast.get_docstring(tree(PACKAGE / layer / "__init__.py")) or "").splitlines()[0]
+            lines.append(f"{layer + '/':<12}{said}")
+        elif modules_before:
+            lines[-1] += f" · {layer}"
+        else:
+            lines.append(layer)
+        modules_before = not is_folder
+    return "\n".join(lines)
+
+
+def test_the_architecture_page_shows_the_layers_as_they_are() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    shown = page[page.index("## Layers") :].split("```")[1].strip()
+    assert shown == picture(), "paste what `python tests/test_architecture.py` prints"
+
+
+def test_the_questions_of_a_newcomer_are_answered_by_what_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    answers = re.findall(r"^\| [^|]+\? \| `([\w/]+)(\.py)?`(?:, `(\w+)`)?", page, re.MULTILINE)
+    assert len(answers) >= 3
+    for path, suffix, name in answers:
+        assert (PACKAGE / f"{path}{suffix}").exists(), path
+        assert not name or f"def {name}(" in (PACKAGE / f"{path}{suffix}").read_text(encoding="utf-8"), name
+
+
 def test_the_architecture_page_names_every_module() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert [name for name in modules() if f"{name.rpartition('.')[2]}.py" not in page] == []
+
+
+if __name__ == "__main__":
+    print(picture())

@@ -38,7 +38,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handset:
-    """A handset on a sandbox without its doors, and the application that gets what it sends."""
+    """A handset on a sandbox without HTTP, and the application that gets what it sends."""
 
     services: Services
     receiver: Receiver

@@ -1,4 +1,4 @@
-"""A sandbox without its doors, an application behind real sockets, and words in which tests tell how scenarios play.
+"""A sandbox without HTTP, an application behind real sockets, and words in which tests tell how scenarios play.
 
 Shared by the tests of the scenario runner; nothing in here is a test.
 """
@@ -41,7 +41,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Theatre:
-    """A sandbox without its doors, the application that gets what handsets send, and words to tell a story in."""
+    """A sandbox without HTTP, the application that gets what handsets send, and words to tell a story in."""
 
     services: Services
     receiver: Receiver

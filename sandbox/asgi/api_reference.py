@@ -1,6 +1,6 @@
-"""The control API as a page to read: every operation as it is declared, with an example of a call and of its answer.
+"""The API reference page: every operation as it is declared, with an example of a call and of its answer.
 
-Drawn by a template of ours, without a script; what an operation is stands where it is declared.
+A template of ours, without JavaScript. See api/operations.py for how an operation is declared.
 """
 
 import json
@@ -132,7 +132,7 @@ def _row(name: str, schema: Schema, place: str, *, required: bool) -> FieldEntry
 
 
 def in_words(schema: Schema) -> str:
-    """What a value may be, for people: `a whole number from 1 to 500, usually 50`."""
+    """A schema in words: `a whole number from 1 to 500, usually 50`."""
     usual = schema.get("default")
     words = _kinds(schema)
     if isinstance(usual, float):

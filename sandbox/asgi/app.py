@@ -1,4 +1,4 @@
-"""All doors as one ASGI application: the gateway, the control API, the pages and the probes, behind the choke point."""
+"""All routes as one ASGI application: the gateway, the control API, the pages and probes, behind the access rules."""
 
 import logging
 from collections.abc import Awaitable
@@ -55,7 +55,7 @@ def _allowed(request: Request) -> str:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """An error in the words and the shape of the surface that it happened on."""
+    """Exception handler: an error in the shape of the surface it happened on, gateway, control API or pages."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         error.headers = {"Allow": _allowed(request)}
     expected = isinstance(error, SandboxError | HTTPException | Disconnected)
@@ -68,7 +68,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 def build(services: Services, *, hang_up: HangUp) -> App:
-    """The application of a services; `hang_up` closes the connection of a call, for which ASGI has no word."""
+    """Build the ASGI application; `hang_up` closes the connection of a call, which ASGI has no message for."""
     inner = Starlette(
         routes=[
             Route("/livez", _live),
@@ -84,7 +84,7 @@ def build(services: Services, *, hang_up: HangUp) -> App:
     gateway = gateway_api(services.gateway, max_body=services.settings.max_body, hang_up=hang_up)
     root = services.settings.root_path
 
-    def doors(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def dispatch(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # The gateway's one route needs no router, and is the one whose speed is felt.
         if scope["path"].startswith(GATEWAY):
             return gateway(scope, receive, send)
@@ -93,7 +93,7 @@ def build(services: Services, *, hang_up: HangUp) -> App:
         return inner(scope, receive, send)
 
     guarded = Access(
-        doors,
+        dispatch,
         accounts=services.accounts,
         allowed_hosts=services.settings.allowed_hosts,
         control_token=services.control_token,

@@ -1,4 +1,4 @@
-"""Accounts: accounts list, show, add, set, remove."""
+"""Commands for accounts: accounts list, show, add, set, remove."""
 
 from typing import Any
 

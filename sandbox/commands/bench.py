@@ -1,4 +1,4 @@
-"""The sandbox as a whole: ready, reset."""
+"""Commands for the sandbox as a whole: ready, reset."""
 
 import sys
 

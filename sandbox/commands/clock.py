@@ -1,4 +1,4 @@
-"""The sandbox's time: clock show, freeze, advance, resume, system."""
+"""Commands for the sandbox's clock: clock show, freeze, advance, resume, system."""
 
 import click
 
@@ -75,7 +75,7 @@ def _show(it: Json, as_json: bool) -> None:
 
 
 def _apart(ahead_s: float) -> str:
-    """Where the clock is, seen from the system's, to a second."""
+    """The clock's difference to the system's in words, to a second."""
     seconds = round(abs(ahead_s))
     if not seconds:
         return "at the system's time"

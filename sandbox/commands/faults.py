@@ -1,4 +1,4 @@
-"""Failures that someone asks for: fault add, list, remove."""
+"""Commands for faults, failures that someone asks for: fault add, list, remove."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""What the control API answers, as lines for a terminal: one thing a line, columns aligned, nothing that repaints it.
+"""Answers of the control API as plain lines for a terminal: one object a line, columns aligned, nothing repainted.
 
-Words only; which command prints them, and on which stream, is the command's affair.
+Words only; the commands decide what is printed, and on which stream.
 """
 
 import json
@@ -18,7 +18,7 @@ from sandbox.settings import visible
 
 
 def show(value: Json, as_json: bool, line: Callable[[Json], str], plural: str | None = None) -> None:
-    """One thing, or the things under `plural`, oldest first as a terminal reads."""
+    """Print one object, or those in the list `plural`, oldest first as a terminal reads."""
     if as_json:
         show_json(value)
         return
@@ -31,7 +31,7 @@ def show_json(value: object) -> None:
 
 
 def show_table(rows: Iterable[Sequence[object]]) -> None:
-    """Rows with their columns aligned; the last one is as long as it likes."""
+    """Print rows with their columns aligned; the last column may have any width."""
     shown = [[visible("" if each is None else str(each)) for each in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for row in shown:
@@ -39,7 +39,7 @@ def show_table(rows: Iterable[Sequence[object]]) -> None:
 
 
 def show_source(source: str, path: Path | None) -> None:
-    """A file's worth of text: into a file or a pipe as it is, on a terminal with control characters made visible."""
+    """Print the text of a file: into a file or a pipe as it is, on a terminal with control characters made visible."""
     if path is not None:
         write_whole(path, [source.encode(errors="backslashreplace")])
     else:
@@ -47,7 +47,7 @@ def show_source(source: str, path: Path | None) -> None:
 
 
 def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file that is there when it is complete, and until then what was there before.
+    """Write a file atomically: until it is complete, what was there before stays.
 
     Raises click.FileError.
     """
@@ -64,7 +64,7 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 class ProgressLine:
-    """One line on stderr that is written over while something takes long; nothing where that is no terminal."""
+    """A progress line on stderr, overwritten while something takes long; silent where stderr is no terminal."""
 
     def __init__(self) -> None:
         self._on = sys.stderr.isatty()
@@ -160,12 +160,12 @@ def quoted(text: str) -> str:
 
 
 def match_words(match: Json) -> str:
-    """What a message has to be like, or nothing if any will do."""
+    """The filters of a match in words; empty if any message fits."""
     return ", ".join(f"{name} {quoted(str(value))}" for name, value in match.items())
 
 
 def span(seconds: float) -> str:
-    """`0.5 s`, `1 m 30 s`, `2 h`, `1 d 2 h`."""
+    """A duration in words: `0.5 s`, `1 m 30 s`, `2 h`, `1 d 2 h`."""
     if seconds < 60:
         return f"{seconds:g} s"
     left, said = round(seconds), []

@@ -1,4 +1,4 @@
-"""What was sent, either way: send, reply, messages, wait, verify, requests, tail, findings."""
+"""Commands for messages in both directions: send, reply, messages, wait, verify, requests, tail, findings."""
 
 import sys
 from typing import Any
@@ -98,7 +98,7 @@ def messages(client: SandboxClient, as_json: bool, **wanted: Any) -> None:
 def wait(client: SandboxClient, count: int, timeout: float, after: str | None, as_json: bool, **wanted: Any) -> None:
     """Wait for messages, and print them: exit 0, or 1 if they do not come.
 
-    Messages that are there already count, unless --after leaves them out. What came closest is said on stderr.
+    Messages that are there already count, unless --after leaves them out. What came closest is printed on stderr.
 
     \b
     ninebits-sandbox wait --to 2348020000000 --text "*cinema?*" --timeout 10

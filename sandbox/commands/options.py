@@ -1,6 +1,6 @@
-"""What commands have in common on the way in: how they find their sandbox, filters, durations, and exit codes.
+"""Options that commands share: which sandbox is meant, filters, durations; and the exit codes of errors.
 
-No command lives here, and nothing is printed but what could not be done.
+No command is here, and only errors are printed.
 """
 
 import os
@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class CommandGroup(click.Group):
-    """Turns what can be broken into one message and its exit code."""
+    """A click group that turns a SandboxError into one message and its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show ₦ shows \u20a6, and no command fails
@@ -34,7 +34,7 @@ class CommandGroup(click.Group):
 
 
 def complain(text: str) -> None:
-    """Say on stderr why a command does not end with 0."""
+    """Print an error to stderr: why a command does not end with 0."""
     click.echo(f"ninebits-sandbox: {visible_lines(text)}", err=True)
 
 
@@ -51,7 +51,7 @@ def load(file: Path | None = None, flags: Mapping[str, object] | None = None) ->
 
 
 def for_client(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command its `client`: of the sandbox that `serve` with the same settings would start, unless told."""
+    """Decorator that gives a command its `client`: of the sandbox that is named, or that `serve` would start here."""
 
     def with_client(url: str | None, account: str | None, control_token: str | None, **rest: Any) -> None:
         from sandbox.client import SandboxClient  # brings an HTTP client along, which a start of `serve` can do without
@@ -84,14 +84,14 @@ limit = click.option("--limit", type=int, default=50, show_default=True, help="H
 
 
 def settings_options(command: Command) -> Command:
-    """A flag for every setting, made from the one table of them."""
+    """Decorator with a flag for every setting, made from the table in settings.py."""
     for key in reversed(config.KEYS):
         command = _setting(key, f"{key.env}; ")(command)
     return command
 
 
 def account_options(command: Command) -> Command:
-    """The same of what an account has, but for its name."""
+    """The same for the settings of an account, except its name."""
     for key in reversed(config.KEYS):
         if key.scope == "account" and key.name != "name":
             command = _setting(key, "")(command)
@@ -138,7 +138,7 @@ _FILTERS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 
 def filters(*, leave_out: str = "") -> Callable[[Command], Command]:
-    """The filters of the control API as options; the command gets them under the API's own names."""
+    """Decorator with the filters of the control API as options, passed on under the API's own names."""
 
     def with_filters(command: Command) -> Command:
         for name, how in reversed(_FILTERS):

@@ -1,6 +1,6 @@
-"""Handsets that react by themselves: scenario list, show, check, run, stop, record.
+"""Commands for scripted handsets: scenario list, show, check, run, stop, record.
 
-What a scenario's file may say is script.py's affair, and playing one the sandbox's; here a run is followed and told.
+A run is played by the sandbox and followed here. See scenario/script.py for what a file may say.
 """
 
 import sys
@@ -79,7 +79,7 @@ def scenario_show(client: SandboxClient, name: str, output: Path | None, as_json
 def scenario_check(files: tuple[Path, ...], as_json: bool) -> None:
     """Check scenario files, without any sandbox: exit 0 if they can be played, else 2.
 
-    Every complaint of every file is printed at once, as file:line:column: what is wrong.
+    Every error of every file is printed at once, as file:line:column: what is wrong.
     """
     checked = [(path, _read(path)[1]) for path in files]
     complaints = [each for _, found in checked if isinstance(found, tuple) for each in found]
@@ -135,7 +135,7 @@ def _read(path: Path) -> "tuple[str, Scenario | tuple[Complaint, ...]]":
 @as_json
 @for_client
 def scenario_run(client: SandboxClient, what: str, msisdn: str | None, wait_s: float, as_json: bool) -> None:
-    """Run a scenario, and say step by step what is done: exit 0 if it finishes, 1 if it fails or takes too long.
+    """Run a scenario, and print each step as it is done: exit 0 if it finishes, 1 if it fails or takes too long.
 
     A file (*.yaml, or anything with a slash) is first uploaded under the name that it says. A run that takes too long
     is stopped. A scenario that has rules alone goes on for ever: it is left running.

@@ -1,6 +1,6 @@
-"""What needs no running sandbox: serve, config, openapi, version.
+"""Commands that need no running sandbox: serve, config, openapi, version.
 
-The server is imported by the command that needs it, because a start should be quick.
+The server is imported inside the commands that need it, so that the others start quickly.
 """
 
 import json
@@ -77,7 +77,7 @@ def version() -> None:
 
 
 def _banner(services: "Services", address: "Address", demo_url: str | None) -> None:
-    """What to do first: where everything is, and what survives a restart."""
+    """The text that `serve` prints at start: where everything is, and what survives a restart."""
     from sandbox.wire.requests import EXAMPLE
 
     account = services.accounts.get(services.settings.accounts[0].name) or services.settings.accounts[0]
@@ -125,7 +125,7 @@ def _replies(client_url: str | None, demo_url: str | None) -> str:
 
 
 class _OneLine(logging.Formatter):
-    """One event, one line: control characters escaped; as text, or as a JSON object."""
+    """Log formatter, one event a line: control characters escaped; as text, or as a JSON object."""
 
     def __init__(self, form: str) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -1,6 +1,6 @@
-"""A step of a scenario in words, on one line, for those who watch a run.
+"""One line of words for a step of a scenario, for those who watch a run.
 
-What a step means is engine.py's affair.
+See scenario/engine.py for what a step means.
 """
 
 from typing import assert_never

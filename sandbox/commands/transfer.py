@@ -1,6 +1,6 @@
-"""What is recorded of an account, in files: export, import.
+"""Commands that write and read files of an account's records: export, import.
 
-What a line may say is checked by the store's own reader; here a file is cut into parts that a sandbox takes at once.
+A file is sent in parts of a size that the sandbox takes in one call. See transfer/imports.py for what a line may say.
 """
 
 import json
@@ -63,11 +63,11 @@ def _counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
 @as_json
 @for_client
 def import_(client: SandboxClient, file: str, as_json: bool) -> None:
-    """Take in what export wrote, under the account; `-` is stdin.
+    """Import a file that export wrote into the account; `-` is stdin.
 
     What the account has already is told by what it says, and left alone: the same file may be imported again, to go on
-    where it stopped, and files may overlap. A file with faults is refused as a whole, with its lines. Nothing is posted
-    to any application because of it.
+    where it stopped, and files may overlap. A file with errors is refused as a whole, with their lines. Nothing is
+    posted to any application because of it.
 
     \b
     ninebits-sandbox import monday.jsonl
@@ -94,7 +94,7 @@ def import_(client: SandboxClient, file: str, as_json: bool) -> None:
 
 
 def _check(written: Sequence[bytes], name: str) -> "Import":
-    """Complain about everything that is wrong before anything is sent. Limits are the sandbox's to watch."""
+    """Check the whole file before anything is sent, with every error at once. Limits are the sandbox's to watch."""
     from sandbox.transfer import imports
 
     no_limits = imports.Limits(messages=imports.MOST_LINES, text=sys.maxsize, body=sys.maxsize)

@@ -1,4 +1,5 @@
-"""What is owed to the application: webhooks list, show, attempt, redeliver; and doctor, which checks the way to it."""
+"""Commands for webhook deliveries: webhooks list, show, attempt, redeliver; and doctor, which checks the way to
+client_url."""
 
 import sys
 from typing import Any, BinaryIO
@@ -80,7 +81,7 @@ def _text_of(file: BinaryIO) -> str:
 @as_json
 @for_client
 def doctor(client: SandboxClient, client_url: str | None, post: bool, as_json: bool) -> None:
-    """Check the way to client_url, and say the fix for what is broken.
+    """Check the way to client_url, and say how to fix what is broken.
 
     Address, DNS, TCP, TLS, HTTP and the JSON of the answer: exit 0 if all are well, else 1.
 

@@ -1,6 +1,6 @@
-"""What the doors open to: the one typed object that every route gets.
+"""The services of a running sandbox, built once in server.py and given to every route.
 
-Nothing is done here; server.py fills it in once.
+Nothing is done here.
 """
 
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ INVITATION = "Text CINEMA to begin our three-question survey."
 
 @dataclass(slots=True)
 class Dialogue:
-    """How far one phone is: the session that all messages of the survey carry, and the answers so far."""
+    """The state of one phone's survey: the session that all messages of the survey carry, and the answers so far."""
 
     session_id: str
     answers: list[str] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""The one choke point before every route: who may come in, how much they may send, which headers go out.
+"""ASGI middleware before every route: access rules, size limits, and the security headers of answers.
 
-Plain ASGI, so that streams and static files pass through it like everything else. What a route does is not known here;
-only which surface a path belongs to.
+Plain ASGI, so that streams and static files pass through it like everything else. Of a route only the surface is known
+here: gateway, control API or pages.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, 
 
 
 def login_cookie(control_token: str) -> str:
-    """What the login cookie holds: enough to prove that its owner knew the token, and not the token."""
+    """The value of the login cookie: it proves that its owner knew the token, and does not hold the token."""
     return hashlib.sha256(b"login:" + control_token.encode()).hexdigest()
 
 
@@ -147,7 +147,7 @@ _USUAL = {
 
 
 def refusal(target: bytes, status: int, detail: str = "", *, root_path: str = "") -> tuple[Headers, bytes]:
-    """Headers and body of a refusal at the door, in the shape that the callers of a surface read.
+    """Headers and body of an answer that refuses a request before its route, in the shape of the surface.
 
     `target` is that of the request as far as it is known, with the `root_path` or without it.
     """
@@ -161,7 +161,7 @@ def refusal(target: bytes, status: int, detail: str = "", *, root_path: str = ""
 
 
 class Access:
-    """Lets a request through to the application behind it, or refuses it."""
+    """The middleware: passes a request on to the application behind it, or refuses it."""
 
     def __init__(
         self, app: App, *, accounts: AccountCache, allowed_hosts: Collection[str], control_token: str | None
@@ -268,7 +268,7 @@ def _follows_link(scope: Scope, found: Mapping[bytes, bytes]) -> bool:
 
 
 def is_allowed_host(host: str, listed: Collection[str] = ()) -> bool:
-    """Whether a Host header names this sandbox and not some page's own rebound name.
+    """Whether a Host header names this sandbox and not a name that a web page has rebound to it.
 
     localhost, any IP literal except the unspecified one, a name without a dot (a container's), or a listed name.
     """

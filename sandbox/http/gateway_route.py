@@ -1,7 +1,6 @@
-"""The door that the application knows: ASGI in, `gateway.submit`, ASGI out, and not a header more than needed.
+"""The route of the gateway, `/ng/`: from an ASGI request to `gateway.submit` and back, with no header more than needed.
 
-What is accepted or refused, and in which words, is the gateway's; here is only the unpacking and packing, and what a
-fault does to a connection.
+Reads requests, writes answers, and does what a fault does to a connection. See core/gateway.py for what is accepted.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """uvicorn's HTTP protocol with deadlines, size limits and a limit on connections.
 
-The protocol is the one on httptools. What a path means, how an answer to it looks, and who may come in is not known
-here.
+It extends the protocol on httptools. See access.py for who may come in; paths and answers are not known here.
 """
 
 import logging
@@ -33,7 +32,7 @@ Refusal = Callable[[bytes, int, str], tuple[Sequence[tuple[bytes, bytes]], bytes
 
 
 class ConnectionLimits:
-    """What the connections of one server share: their limits, and what was refused since somebody last looked.
+    """The limits that the connections of one server share, and counts of what was refused since the last look.
 
     Sizes are in bytes. `max_body` is the largest body that any route takes; `body_deadline_s` holds for a body to come
     in, and for a client to take some of an answer.
@@ -66,15 +65,15 @@ class ConnectionLimits:
         app_state: dict[str, Any],
         _loop: AbstractEventLoop | None = None,
     ) -> "HttpConnection":
-        """What uvicorn takes for a protocol's class."""
+        """Make the protocol of a new connection: uvicorn gets this in place of a class."""
         return HttpConnection(self, config, server_state, app_state, _loop)
 
-    def look(self, connections: Collection[object]) -> None:
+    def check_deadlines(self, connections: Collection[object]) -> None:
         """Once a second: close what has taken too long, and say in one line what was refused."""
         now = stopwatch()
         for connection in list(connections):
             assert isinstance(connection, HttpConnection)
-            connection.look(now)
+            connection.check_deadlines(now)
         if self.refused:
             log.warning("Refused: %s", "; ".join(f"{count} x {what}" for what, count in self.refused.items()))
             self.refused.clear()
@@ -90,7 +89,7 @@ class ConnectionLimits:
 
 
 class ConnectionState(Enum):
-    """What a connection waits for."""
+    """The state of a connection: what it waits for."""
 
     FRESH = "its first request"
     HEAD = "the rest of a head"
@@ -108,7 +107,7 @@ class _HeadRefused(Exception):
 
 
 class _Flow(FlowControl):
-    """uvicorn's flow control, except that nothing is read while it is `held`, whoever would like to go on."""
+    """uvicorn's flow control, except that nothing is read while it is `held`, whoever resumes it."""
 
     held = False
 
@@ -145,7 +144,7 @@ class _AnswerTransport:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One connection. Nothing is timed as requests go by: `look` compares what it sees with what it saw before."""
+    """One connection. No request sets a timer: `check_deadlines` compares the state with that of the last look."""
 
     flow: _Flow
 
@@ -280,7 +279,7 @@ class HttpConnection(HttpToolsProtocol):
                 self.flow.held = False  # the rest of it may still have to be read
             super().on_response_complete()
             return
-        # Without uvicorn's timer, which is set anew for every answer: `look` sees to connections that are idle.
+        # Without uvicorn's timer, which is set anew for every answer: `check_deadlines` closes idle connections.
         self.server_state.total_requests += 1
         if self._refusal is not None:
             self._say(*self._refusal)
@@ -340,7 +339,7 @@ class HttpConnection(HttpToolsProtocol):
             return ConnectionState.BODY
         return ConnectionState.IDLE if cycle.response_complete else ConnectionState.ANSWER
 
-    def look(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         """Close the connection if it waits for the other side, and for too long; `now` is the stopwatch's.
 
         As a state begins for us when it is first seen, a deadline is kept to within two looks, and never too early.

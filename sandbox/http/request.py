@@ -1,4 +1,4 @@
-"""What pages and control API both ask of a request: its account, its arguments, and whether somebody still waits."""
+"""What pages and control API both read from a request: account, arguments, and whether the client still waits."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -1,6 +1,6 @@
 """HTTP servers that start and stop at once, in the foreground or in a thread: for the sandbox, and for what it serves.
 
-Knows ASGI, WSGI and, beside limits.py, alone uvicorn, and nothing of what an application is about.
+Knows ASGI and WSGI, and is besides limits.py the only module that knows uvicorn.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Asgi = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[No
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, except that it hears of its end when that comes: uvicorn's own loops look ten times a second.
+    """uvicorn's server, except that it stops at once: uvicorn's own loops look ten times a second.
 
     `ready` is called when it answers, `end_streams` before it waits for the answers under way, at most `grace_s`. With
     `limits`, connections have its deadlines and limits.
@@ -111,7 +111,7 @@ class HttpServer(uvicorn.Server):
         ticks = 0
         while not await self.on_tick(ticks):
             if self._limits is not None:
-                self._limits.look(self.server_state.connections)
+                self._limits.check_deadlines(self.server_state.connections)
             ticks += 10  # uvicorn counts tenths of a second, and renews its headers with every tenth
             try:
                 async with asyncio.timeout(TICK_S):
@@ -144,7 +144,7 @@ class HttpServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
     def _drop_unread(self) -> None:
-        """Let go of clients that do not take their answers, or under TLS the end of the connection: they would be
+        """Drop clients that do not take their answers, or under TLS the end of the connection: they would be
         waited for, and so would the loop."""
         for connection in list(self.server_state.connections):
             transport = connection.transport
@@ -153,9 +153,9 @@ class HttpServer(uvicorn.Server):
 
 
 def hang_up(send: Callable[[Any], Awaitable[None]]) -> None:
-    """Close the connection that a `send` of ours writes to, once what was written is out; its call may then return.
+    """Close the connection of an ASGI `send` once what was written is out; its call may then return.
 
-    ASGI has no word for it, and an exception would be logged as a mistake. `send` is a method of uvicorn's cycle of
+    ASGI has no message for it, and an exception would be logged as a mistake. `send` is a method of uvicorn's cycle of
     request and response, which knows its transport. The cycle would hear that the connection is lost, but not if
     another request had come behind this one, and would take a return without a whole answer for a mistake.
     """
@@ -165,7 +165,7 @@ def hang_up(send: Callable[[Any], Awaitable[None]]) -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The fastest event loop there is, which is uvloop's, or asyncio's own: that one lets greenlets run as it waits."""
+    """The event loop's factory: uvloop's, the fastest, or asyncio's own, which lets greenlets run while it waits."""
     if greenlets.replace_threads():
         return event_loop
     try:
@@ -225,7 +225,7 @@ def in_thread(serve: Callable[[Started], Coroutine[Any, Any, None]], name: str) 
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises OSError."""
+    """Open a listening socket. Raises OSError."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Numbers into pictures: which stretch of time a chart shows, how high its bars are, and what it says in a sentence.
+"""Charts as SVG paths: which stretch of time one shows, how high its bars are, and what it says in a sentence.
 
 Pure, without templates or database. Paths are in units of the picture, which is stretched to the page's width: so text
 stands in HTML around it, and nothing in it relies on a right angle or a round dot.
@@ -52,7 +52,7 @@ class Stretch:
         return self.bars * SLOT
 
     def bar_of(self, at_ms: int) -> int | None:
-        """Which bar a moment belongs to; None if it lies outside."""
+        """The bar that a moment belongs to; None if it lies outside."""
         index = (at_ms - self.first_ms) // self.bar_ms
         return index if 0 <= index < self.bars else None
 
@@ -93,7 +93,7 @@ Style = Literal["bar", "striped", "hollow", "line", "dot", "dashed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """One kind of thing in the picture: all of its shapes as one path, and its name in the key."""
+    """One series in the picture: all of its shapes as one path, and its name in the legend."""
 
     name: str
     style: Style
@@ -103,7 +103,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A picture with the words around it. `rows` are the same numbers as a table: each bar that is not empty."""
+    """A chart with the words around it. `rows` are the same numbers as a table: each bar that is not empty."""
 
     title: str
     caption: str
@@ -124,7 +124,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What a part of a bar stands for, and how it is drawn."""
+    """A series of a stacked bar chart: what it stands for, and how it is drawn."""
 
     name: str
     tone: str
@@ -141,7 +141,7 @@ def stacked(
     at: Stretch,
     now_ms: int,
 ) -> Chart:
-    """Bars of how many there were, one kind on top of the other. A point is its moment in `_ms` and the number of its
+    """A stacked bar chart of counts. A point is its moment in `_ms` and the number of its
     kind; `noun` is what one of them is called, `note` ends the caption."""
     counts = [[0] * len(kinds) for _ in range(at.bars)]
     for at_ms, kind in points:
@@ -197,7 +197,7 @@ def spread(
     now_ms: int,
     deadline_ms: int,
 ) -> Chart:
-    """How long it took: for each bar a dot at the median, and a line up to the 95th percentile.
+    """A chart of durations: for each bar a dot at the median, and a line up to the 95th percentile.
 
     A point is its moment in `_ms` and its length in ms. Each line of the scale is ten times the one below, so that
     milliseconds and time-outs are seen alike. The deadline is drawn when half of it is reached.

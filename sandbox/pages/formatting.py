@@ -1,4 +1,4 @@
-"""What a value says on a page: states in words, times, sizes, text from the wire made visible, lines for a shell.
+"""Formatting of values for pages: states in words, times, sizes, text from the wire made visible, shell commands.
 
 Pure functions of the model, without templates, HTTP or database; whatever a page says about a state is decided here.
 """
@@ -43,7 +43,7 @@ class Status:
 def message_status(
     message: Message, delivery: WebhookDelivery | None, attempts: Sequence[Attempt], retries: int
 ) -> Status:
-    """The state of a bubble. `attempts` are those of `delivery`; `retries` is how many the account allows."""
+    """The state of a message. `attempts` are those of `delivery`; `retries` is how many the account allows."""
     if message.direction is Direction.MT:
         if message.state == MessageState.ACCEPTED:
             return Status("clock", "accepted, waits for the handset", "wait")
@@ -136,7 +136,7 @@ _LIST_WORDS: dict[str, Status] = {
 
 
 def state_icon(state: str) -> Status | None:
-    """A state where there is room for an icon only; None for what needs no mention."""
+    """A state as an icon alone; None for what needs no mention."""
     return _LIST_WORDS.get(state)
 
 
@@ -207,7 +207,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def initials(label: str, msisdn: str) -> str:
-    """What stands in the circle of a handset: two letters of its label, or its number's last two digits."""
+    """The initials in the circle of a handset: two letters of its label, or its number's last two digits."""
     words = re.findall(r"\w+", label)
     if not words:
         return msisdn[-2:]
@@ -233,7 +233,7 @@ HIDDEN = re.compile(
 
 
 def sign_for(character: str) -> str:
-    """What is shown instead of a character that nobody would see: `␛`, or `⟨U+202E⟩`."""
+    """The sign that replaces an invisible character: `␛`, or `⟨U+202E⟩`."""
     code = ord(character)
     if code < 0x20:
         return chr(0x2400 + code)

@@ -1,7 +1,6 @@
-"""Which charts the pages have: the newest calls and attempts, read in bounded time, as the pictures of charts.py.
+"""The charts above the lists: the newest calls and attempts, read in bounded time.
 
-Every function runs inside `database.read`, or turns what it read into a picture. How a picture is drawn is not decided
-here.
+Every function runs inside `database.read`, or turns what it read into a chart. See charts.py for how one is drawn.
 """
 
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ def of_attempts(found: Sequence[AttemptPoint], now_ms: int) -> Chart | None:
 
 
 def of_answer_times(found: Sequence[AttemptPoint], now_ms: int, deadline_ms: int) -> Chart | None:
-    """How long the application took to answer, time-outs included."""
+    """Answer times of the application, time-outs included."""
     timed = [each for each in found if each.outcome in _TIMED]
     at = charts.stretch_of((each.started_ms for each in timed), now_ms, whole=len(found) < newest.POINTS)
     if at is None:
@@ -61,7 +60,7 @@ def of_answer_times(found: Sequence[AttemptPoint], now_ms: int, deadline_ms: int
 
 
 def _fate(made: AttemptPoint) -> int:
-    """Which of _ATTEMPTS it belongs to."""
+    """The series in _ATTEMPTS to which an attempt belongs."""
     if made.outcome == OutcomeKind.ANSWERED and made.status_code is not None and 200 <= made.status_code < 300:
         return 0
     return 2 if made.last else 1

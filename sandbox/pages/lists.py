@@ -1,6 +1,6 @@
-"""The two lists of what went over the wire: calls to the gateway, and webhook deliveries, with charts and a search.
+"""The pages that list calls to the gateway and webhook deliveries, with charts and a search.
 
-Handlers as in routes.py; what a search looks at, and how far, is decided in store/newest.py.
+Handlers as in routes.py. See store/newest.py for what a search looks at, and how far.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def webhooks(db: Queries, account: Account, *, search: str, state: str, before: 
         rows = list(outbox.page(db, account=account.name, before=before, limit=ROWS))
         found = SearchPage([each.seq for each in rows], rows[-1].seq if len(rows) == ROWS else None)
     return DeliveryList(
-        rows=[_owed(db, each, account) for each in rows],
+        rows=[_delivery_row(db, each, account) for each in rows],
         older=found.older,
         until_ms=found.until_ms,
         counts=newest.states(db, account.name),
@@ -117,7 +117,7 @@ def webhooks(db: Queries, account: Account, *, search: str, state: str, before: 
     )
 
 
-def _owed(db: Queries, delivery: WebhookDelivery, account: Account) -> DeliveryRow:
+def _delivery_row(db: Queries, delivery: WebhookDelivery, account: Account) -> DeliveryRow:
     made = outbox.attempts(db, delivery.seq)
     return DeliveryRow(
         delivery=delivery,
@@ -140,7 +140,7 @@ async def webhooks_page(request: Request) -> Response:
         title="Webhooks",
         section="webhooks",
         frame=frame,
-        owed=found,
+        deliveries=found,
         state=state,
         states=list(DeliveryState),
         most=newest.COUNTED,

@@ -1,7 +1,8 @@
 """The presenter's page: one large handset for a demonstration, scenarios to start on it, and their pace.
 
-Handlers as in routes.py; nothing here plays or keeps time. To pause is to freeze the clock, so that a step's time limit
-waits together with the texts and a scenario means what it meant; the next step is the clock moved to what comes next.
+Handlers as in routes.py. Scenarios are played, and time is kept, elsewhere. To pause is to freeze the clock, so that a
+step's time limit waits together with the texts and a scenario means what it meant; the next step is the clock moved to
+what comes next.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ USUAL_SHORTCODE = Shortcode("48974")  # for an account that may use any: the one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenterRows:
-    """What the store knows of the handset on the presenter page."""
+    """The rows that the page shows: the handset, its messages and run, and what is due."""
 
     handset: Handset
     messages: Sequence[Message]  # the newest, oldest first
@@ -57,7 +58,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenterView:
-    """What the page shows besides the rows."""
+    """View model of the page, besides the rows."""
 
     chips: Sequence[Chip]
     description: str  # of the scenario that plays
@@ -67,17 +68,17 @@ class PresenterView:
 
 
 def gather(db: Queries, account: Account, shortcode: Shortcode, msisdn: Msisdn) -> PresenterRows:
-    """Runs inside `database.read`."""
+    """Read the rows; runs inside `database.read`."""
     run = stored.latest_of(db, account.name, msisdn)
     found = messages.page(db, account=account.name, msisdn=msisdn, shortcode=shortcode, limit=BUBBLES)[::-1]
     waiting = (DeliveryState.PENDING, DeliveryState.RETRYING)
-    owed = [outbox.get(db, each.delivery_seq) for each in found if each.delivery_seq and each.state in waiting]
+    carried = [outbox.get(db, each.delivery_seq) for each in found if each.delivery_seq and each.state in waiting]
     return PresenterRows(
         handset=messages.handset_of(db, account.name, msisdn),
         messages=found,
         run=run,
         planned=[each for each in outbox.planned(db, account.name, limit=PLANNED) if _is_of(each, msisdn, run)],
-        retries_ms=[each.next_attempt_ms for each in owed if each is not None and each.next_attempt_ms is not None],
+        retries_ms=[each.next_attempt_ms for each in carried if each is not None and each.next_attempt_ms is not None],
         sources=[(name, source, own) for name, (source, own) in scenario_views.known(db, account.name).items()],
     )
 
@@ -89,7 +90,7 @@ def _is_of(timer: Timer, msisdn: Msisdn, run: Run | None) -> bool:
 
 
 def scene(rows: PresenterRows, now_ms: int) -> PresenterView:
-    """Reads scenarios, which takes longer than a database or the event loop can wait."""
+    """The rest of the page. It reads scenarios, which takes longer than a database or the event loop can wait."""
     found = None if rows.run is None else reading.read(rows.run.source)
     scenario = found if isinstance(found, Scenario) else None
     texts_ms = next((each.due_ms for each in rows.planned if each.kind is TimerKind.ORIGINATE), None)
@@ -139,7 +140,7 @@ def _at(shortcode: Shortcode, msisdn: Msisdn) -> str:
 
 
 async def enter(request: Request) -> Response:
-    """On to a number that nobody has used: there a conversation begins at its beginning."""
+    """Redirect to a handset with a new number, so that a conversation begins at its beginning."""
     account, given = account_of(request), query_of(request)
     shortcode = given.shortcode("shortcode")
     given.done()

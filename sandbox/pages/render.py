@@ -1,6 +1,6 @@
-"""Templates into pages: the environment, loaded at the first page, the links, the frame, and the files beside them.
+"""Rendering of templates: the jinja2 environment, loaded at the first page, links, the frame, and static files.
 
-Autoescape is always on, and text from the wire passes `visible` or `sign`; what a page shows is gathered elsewhere.
+Autoescape is always on, and text from the wire passes `visible` or `sign`. See views.py for what a page shows.
 """
 
 import hashlib
@@ -63,14 +63,14 @@ _ICONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around every page: how much is unread, and the journal's number that the page is as new as."""
+    """The frame around every page: how much is unread, and the journal's number that the page is as new as."""
 
     unread: int
     seq: int
 
 
 async def look(request: Request, view: Callable[[Queries], T]) -> tuple[Frame, T]:
-    """What a page shows, with the frame around it, from one state of the store."""
+    """The frame and what `view` reads, in one snapshot of the store."""
     account = account_of(request)
     return await services_of(request).database.read(lambda db: (_frame(db, account), view(db)))
 
@@ -114,7 +114,7 @@ def url_for(request: Request, path: str, **query: object) -> str:
 
 
 def see_other(request: Request, path: str, **query: object) -> Response:
-    """What answers every form that did its work: look there, with GET."""
+    """303 See Other: the answer to every form that did its work."""
     return RedirectResponse(url_for(request, path, **query), 303)
 
 
@@ -129,7 +129,8 @@ def page(
     status: int = 200,
     **context: Any,
 ) -> Response:
-    """The page of a template. `frame` None is a page that is not live; `at` is its address where it is not the call's.
+    """Render a template as a response. `frame` None is a page that is not live; `at` is its address where it is not the
+    call's.
 
     An account that does not exist has no page but the one that says so.
     """
@@ -164,7 +165,7 @@ def page(
 
 
 def _compressed(request: Request, html: bytes, status: int) -> Response:
-    """A page repeats itself so much that less than a millisecond makes a tenth of it. It holds no secret that the
+    """Compress a page, to a tenth in less than a millisecond. It holds no secret that the
     length of what is compressed could give away: tokens are masked."""
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     accepted = re.split(r"\s*,\s*", request.headers.get("accept-encoding", "").lower())
@@ -268,7 +269,7 @@ def icon(name: str) -> Any:
 
 @cache
 def _asset(name: str) -> tuple[bytes, Mapping[str, str]]:
-    """Content and headers. Read once. Raises OSError if there is no such file."""
+    """Content and headers of a static file, read once. Raises OSError if there is no such file."""
     content = package_files.read(f"pages/static/{name}")
     # Asked for anew each time and answered 304: modules name each other without a version.
     headers = {

@@ -1,7 +1,8 @@
-"""The web pages: a person is the handset, and sees what went over the wire.
+"""Routes of the web pages: a person is the handset, and sees what went over the wire.
 
-Each route unpacks, calls one verb or reads the store, and packs; what a page shows is gathered in views.py, said
-in formatting.py and drawn by the templates. Every form works without JavaScript: POST, then 303 to what it changed.
+Each handler parses the request, calls one method of core/ or reads the store, and renders a template. See views.py for
+what a page shows, and formatting.py for how values are written. Every form works without JavaScript: POST, then 303 to
+what it changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ TOKEN = next(key for key in KEYS if key.name == "token")
 
 
 async def home(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
-    """`status` goes with a form that was not accepted."""
+    """The home page. `status` is that of a form that was not accepted."""
     account, given = account_of(request), query_of(request)
     search, older = given.text("q") or "", given.cursor("older")
     given.done()
@@ -78,7 +79,7 @@ async def add_handset(request: Request) -> Response:
 
 
 def findings_for(request: Request) -> Callable[[Queries], "Sequence[Finding] | None"]:
-    """What looks for findings about the account; None where that would keep others waiting with every event."""
+    """The function that reads findings about the account; None where it would keep others waiting at each event."""
     return partial(
         views.findings,
         account=account_of(request),
@@ -150,7 +151,7 @@ async def reply(request: Request) -> Response:
 
 
 async def change_handset(request: Request) -> Response:
-    """From the head of a conversation, to which it leads back."""
+    """The form in the head of a conversation, which leads back to it."""
     services, account, typed = services_of(request), account_of(request), await typed_by(request)
     shortcode, msisdn = conversation_of(request)
     try:
@@ -202,7 +203,7 @@ async def one_webhook(request: Request) -> Response:
         title=f"Webhook delivery {found.posted.delivery.id}",
         section="webhooks",
         frame=frame,
-        owed=found,
+        delivery=found,
         findings=findings,
         marks=views.timeline(found.posted, account),
     )
@@ -217,12 +218,13 @@ async def one_message(request: Request) -> Response:
     return see_other(request, f"/c/{found.shortcode}/{found.msisdn}#{found.id}", at=found.id)
 
 
-async def act_on_webhook(request: Request, *, verb: str) -> Response:
-    """`attempt`, `redeliver` and `cancel`; back to where the button stood: a conversation, the list, or the page."""
+async def act_on_webhook(request: Request, *, action: str) -> Response:
+    """The buttons `attempt`, `redeliver` and `cancel`; they lead back to where the button stood: a conversation, the
+    list, or the page."""
     services, typed = services_of(request), await typed_by(request)
     edited, before, at = forms.to_redeliver(typed)
     control, seq = services.control, (await own_delivery(services, account_of(request), seq_of(request, "w"))).seq
-    match verb:
+    match action:
         case "attempt":
             done = await control.attempt(seq, wait_s=None)
         case "redeliver":
@@ -326,8 +328,8 @@ def routes() -> Sequence[Route]:
         Route("/requests/{id}", one_request),
         Route(delivery, one_webhook),
         *(
-            Route(f"{delivery}/{verb}", partial(act_on_webhook, verb=verb), methods=post)
-            for verb in ("attempt", "redeliver", "cancel")
+            Route(f"{delivery}/{action}", partial(act_on_webhook, action=action), methods=post)
+            for action in ("attempt", "redeliver", "cancel")
         ),
         *lists.routes(),
         *present.routes(),

@@ -1,4 +1,4 @@
-"""What the test bench says on a page: steps, runs, faults, and what is due, in words.
+"""Formatting of steps, runs, faults and timers for pages.
 
 Pure functions of the model, as in formatting.py; what a step or a fault means is decided elsewhere.
 """
@@ -16,7 +16,7 @@ from sandbox.store.scenarios import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A step: what it does in a word, the texts that it is about, and the rest in words."""
+    """A step in words: what it does in one word, the texts that it is about, and the rest."""
 
     verb: str
     texts: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ def _wanted(match: Match) -> tuple[str, ...]:
 
 
 def _asked(match: Match) -> Iterator[str]:
-    """What a match asks besides the text."""
+    """The filters of a match besides the text, in words."""
     if match.pattern is not None:
         yield "as a pattern"
     if match.ignore_case:
@@ -103,7 +103,7 @@ def _time(ms: int) -> str:
 
 
 def effect_words(effect: FaultEffect, on: FaultOn) -> str:
-    """What a fault does, for a person who reads a list of them."""
+    """The effect of a fault in words, for a list of them."""
     webhook = on is FaultOn.WEBHOOK
     if effect.hold:
         what = "counts as timed out" if webhook else "held without an answer"
@@ -129,7 +129,7 @@ def times_words(times: int | None) -> str:
 
 
 def left_words(fault: Fault) -> str:
-    """How much of a fault is left."""
+    """The number of times that a fault still strikes, in words."""
     if fault.left is None:
         return f"{fault.used} so far, until it is removed"
     if fault.left == 0:
@@ -147,7 +147,7 @@ def _only(match: Mapping[str, object]) -> Iterator[str]:
 
 
 def only_words(match: Mapping[str, object]) -> str:
-    """Which calls a fault strikes."""
+    """The calls that a fault strikes, in words."""
     return ", ".join(f"{name} is {value}" for name, value in match.items())
 
 
@@ -177,7 +177,7 @@ def run_status(run: Run) -> Status:
 
 
 def due_words(kind: TimerKind) -> str:
-    """What is due, of something that is named beside it."""
+    """A timer in words; what it is about is named beside it."""
     match kind:
         case TimerKind.WEBHOOK | TimerKind.WEBHOOK_MANUAL:
             return "attempt of"

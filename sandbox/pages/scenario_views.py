@@ -1,7 +1,7 @@
-"""What the pages of scenarios show: sources read, and where runs stand, step by step.
+"""View models of the scenario pages: sources as read, and the state of runs step by step.
 
-`gather` runs inside `database.read` and takes rows only; reading sources takes longer than a database can wait, and
-is done by the rest.
+`gather` runs inside `database.read` and reads rows only. Reading sources takes longer than a database can wait, and is
+done by the other functions.
 """
 
 import re
@@ -32,7 +32,8 @@ _TIMERS = 200  # among which a run's own are looked for
 
 
 def known(db: Queries, account: str) -> Mapping[str, tuple[str, bool]]:
-    """Name -> source, and whether it is the account's own; an own one stands in place of a built-in one."""
+    """The scenarios that the account can play: name -> source, and whether it is the account's own; an own one stands
+    in place of a built-in one."""
     built_in = {name: (source, False) for name, source in catalogue.built_in().items()}
     return built_in | {each.name: (each.source, True) for each in scenarios.own(db, account)}
 
@@ -71,7 +72,7 @@ def listed(sources: Mapping[str, tuple[str, bool]], running: Sequence[Run]) -> S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRows:
-    """What the store knows about a scenario: its source (None if there is no such scenario any more), and its runs."""
+    """The rows of a scenario's page: its source (None if there is no such scenario any more), and its runs."""
 
     source: str | None
     own: bool
@@ -104,7 +105,7 @@ At = Literal["done", "planned", "turn", "failed", "ahead"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A step of a run, and where the run is with it."""
+    """A step of a run, with its number, words and state."""
 
     number: int
     line: Line
@@ -141,13 +142,13 @@ class Played:
 
     @property
     def saved(self) -> Mapping[str, str]:
-        """What a script has kept of messages."""
+        """The values that a script has saved from messages."""
         return self.run.cursors[0].cursor.saved if self.run.is_script and self.run.cursors else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A scenario's page."""
+    """View model of a scenario's page."""
 
     name: str
     own: bool
@@ -253,7 +254,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is in the editor; `was` is the name under which it is kept already, if it is."""
+    """View model of the editor; `was` is the name under which it is kept already, if it is."""
 
     source: str
     was: str

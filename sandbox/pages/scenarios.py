@@ -73,7 +73,7 @@ async def start(request: Request) -> Response:
 
 
 def _about(error: Invalid, field: str) -> Invalid:
-    """All that is wrong, as a complaint about one field."""
+    """All errors as one error about one field."""
     return Invalid((field, " ".join(reason for _, reason in error.fields)))
 
 
@@ -84,7 +84,7 @@ async def stop(request: Request) -> Response:
 
 
 async def one_run(request: Request) -> Response:
-    """Where a run is shown: on its scenario's page, among its neighbours."""
+    """Redirect to a run on its scenario's page."""
     account, seq = account_of(request).name, seq_of(request, "s")
 
     def read(db: Queries) -> tuple[Run | None, bool]:

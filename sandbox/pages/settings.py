@@ -1,6 +1,6 @@
 """The settings page and its forms: the application, accounts, the clock, faults, reset, and the webhook doctor.
 
-Handlers as in routes.py. What a setting may be is settings.py's affair, and the verbs are control.py's.
+Handlers as in routes.py. See sandbox/settings.py for what a setting may be, and core/control.py for what the forms do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def _shown(db: Queries, scheduler: Scheduler, account: Account) -> tuple[Sequenc
 
 
 async def settings(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
-    """`status` goes with a form that was not accepted."""
+    """The settings page. `status` is that of a form that was not accepted."""
     services, account = services_of(request), account_of(request)
     frame, (due, faults) = await look(request, partial(_shown, scheduler=services.scheduler, account=account))
     url = account.client_url or ""
@@ -63,7 +63,7 @@ def _row(services: Services, key: Key, holder: Settings | Account) -> tuple[Key,
 
 
 def origin_of(services: Services, key: Key, holder: Settings | Account) -> str:
-    """Where a value was set: in the words of `config show`, or while the sandbox was running."""
+    """The origin of a value in words: as `config show` has it, or `set while running`."""
     value, name, written = getattr(holder, key.attribute), key.name, services.settings.accounts
     if isinstance(holder, Account):
         same = [each for each in written if each.name == holder.name and getattr(each, key.attribute) == value]
@@ -177,7 +177,7 @@ async def remove_account(request: Request) -> Response:
 
 
 async def doctor(request: Request) -> Response:
-    """What stands in the way of webhooks. Only a POST looks: whoever follows a link asks nothing of anybody."""
+    """Check the way to client_url. Only by POST: to follow a link makes no connection."""
     from sandbox.webhooks import doctor  # brings TLS along, which a start can do without
 
     services, account = services_of(request), account_of(request)

@@ -1,6 +1,6 @@
-"""A conversation to take along: as a scenario, as a test, or as a transcript, on a page with a button that copies it.
+"""Export of a conversation as a scenario, a test or a transcript, on a page with a button that copies it.
 
-How it is written down is record.py's affair.
+See scenario/record.py for how they are written.
 """
 
 import asyncio
@@ -56,9 +56,9 @@ def said(
 
 
 def attempts_of(db: Queries, found: Sequence[Message]) -> Mapping[int, Sequence[Attempt]]:
-    """By webhook delivery."""
-    owed = [each.delivery_seq for each in found if each.delivery_seq is not None]
-    return {seq: outbox.attempts(db, seq) for seq in owed}
+    """The attempts of the messages' webhook deliveries, by the number of the delivery."""
+    deliveries = [each.delivery_seq for each in found if each.delivery_seq is not None]
+    return {seq: outbox.attempts(db, seq) for seq in deliveries}
 
 
 async def as_scenario(found: Sequence[Message]) -> str:

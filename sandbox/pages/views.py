@@ -1,4 +1,4 @@
-"""What each page shows, gathered from the store in one read: rows of the model with the words that go with them.
+"""View models of the pages, each read from the store in one go: rows of the model with the words that go with them.
 
 Every function runs inside `database.read`. Nothing is written, and no more is loaded than the page at hand shows.
 """
@@ -22,8 +22,8 @@ from sandbox.model import (
     Shortcode,
     WebhookDelivery,
 )
-from sandbox.pages import debugger, formatting
-from sandbox.pages.debugger import Effect, Ending
+from sandbox.pages import details, formatting
+from sandbox.pages.details import Effect, Ending
 from sandbox.pages.formatting import Status
 from sandbox.rules.quick_replies import Offer, lately, offered
 from sandbox.store import messages, outbox
@@ -109,7 +109,7 @@ class Bubble:
 
     @property
     def warnings(self) -> int:
-        """How many there are besides `faults`."""
+        """The number of warnings besides `faults`."""
         said = (*self.message.warnings, *(warning for each in self.posted for warning in each.warnings))
         return sum(formatting.fault_words(each) is None for each in said)
 
@@ -168,13 +168,13 @@ def posted(db: Queries, delivery: WebhookDelivery, account: Account) -> Posted:
         attempts=made,
         status=formatting.delivery_status(delivery, made[-1] if made else None, len(account.retry_s)),
         curl=formatting.curl_of_delivery(delivery, bearer=account.callback_auth == "bearer"),
-        ending=debugger.ending(
+        ending=details.ending(
             delivery,
             made[-1] if made else None,
             account,
-            waits=debugger.waits_for_another(db, delivery, account),
+            waits=details.waits_for_another(db, delivery, account),
         ),
-        oddities=debugger.oddities(delivery),
+        oddities=details.oddities(delivery),
     )
 
 
@@ -267,13 +267,13 @@ def thread(
 
 def _with_effects(db: Queries, conversation: Sequence[Message], bubbles: Sequence[Bubble]) -> Iterator[Bubble]:
     known = {
-        each.seq: debugger.in_order(attempt for it in each.posted for attempt in it.attempts)
+        each.seq: details.in_order(attempt for it in each.posted for attempt in it.attempts)
         for each in bubbles
         if not each.is_mt
     }
     effects: dict[int, list[Effect]] = defaultdict(list)
     sent_upon: dict[int, Effect] = {}
-    for effect in debugger.effects(db, conversation, known, [each.message for each in bubbles]):
+    for effect in details.effects(db, conversation, known, [each.message for each in bubbles]):
         effects[effect.text.seq].append(effect)
         sent_upon[effect.message.seq] = effect
     for each in bubbles:
@@ -429,7 +429,7 @@ def _outcome(attempt: Attempt) -> str:
 
 
 def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) -> "Sequence[Finding] | None":
-    """What is suspicious about the account's application; None if that was not looked for: `again`, with an event, in
+    """Findings about the account's application; None if none were looked for: `again`, with an event, in
     a record so long that looking would keep others waiting."""
     if again and messages.are_more_than(db, account.name, LIVE):
         return None

@@ -1,4 +1,4 @@
-"""Pure decisions that the application makes: matching, retries, findings, correlation.
+"""Pure decisions, without I/O: matching, retries, findings, correlation, quick replies.
 
 In the order in which they may import each other: matching, retry, correlation, findings, quick_replies.
 """

@@ -1,7 +1,7 @@
-"""What is suspicious in the record of an application: follow-ups sent twice, wrong sessions, slow or wordless answers.
+"""Rules that find what is suspicious in an application's record: follow-ups sent twice, wrong sessions, slow answers …
 
-Pure: plain values in, findings out; reading them is store/findings.py's affair. A finding says what the record shows,
-and where the record allows an innocent story as well, nothing is said.
+Pure: plain values in, findings out. See store/findings.py for how they are read. A finding says what the record shows;
+where an innocent explanation is possible as well, nothing is reported.
 """
 
 import re
@@ -49,7 +49,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something to look at: what the record shows, what to do about it, and the messages that it is about."""
+    """One suspicious thing: what the record shows, what to do about it, and the messages concerned."""
 
     code: Code
     message: str
@@ -70,7 +70,8 @@ class AttemptRecord:
 
 
 class Paused(NamedTuple):
-    """A scenario's run that was paused for a handset, because the two answered each other; `seq` is the journal's."""
+    """A run that was paused for a handset because it and the application kept answering each other; `seq` is the
+    journal's."""
 
     seq: int
     at_ms: int
@@ -167,7 +168,7 @@ def _sent_twice(conversation: Sequence[Message], attempts: Attempts) -> Iterable
 
 
 class _Sent(NamedTuple):
-    """An MT message, how many of the webhooks that came it follows, and how many the latest other one before it."""
+    """An MT message: how many webhooks had arrived before it, and how many before the latest other one before it."""
 
     message: Message
     place: int
@@ -175,7 +176,7 @@ class _Sent(NamedTuple):
 
 
 class _Came(NamedTuple):
-    """A webhook that came, of how many different ones it is the latest, and how many others waited for an answer."""
+    """A webhook that arrived: number of distinct deliveries so far, number of earlier ones still unanswered."""
 
     tried: AttemptRecord
     different: int

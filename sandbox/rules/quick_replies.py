@@ -1,6 +1,6 @@
-"""What a text offers its reader to answer: the options that it lists, as somebody would type them.
+"""Quick replies: the answers that a text offers its reader, as somebody would type them.
 
-Pure, and fond of silence: a text that only looks like a list offers nothing. Nothing here is the documented contract.
+Pure. In doubt nothing is offered, as for a text that only looks like a list. 9bits documents nothing of this.
 """
 
 import re
@@ -14,7 +14,7 @@ SEEN = 500  # characters of a text that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A text to send, and what it stands for: `1`, `Yes`. The second is empty where the text says it itself."""
+    """A quick reply: the text to send and its meaning, `1` and `Yes`; the meaning is empty where the text says it."""
 
     text: str
     meaning: str = ""

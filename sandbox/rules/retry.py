@@ -1,4 +1,4 @@
-"""What follows an attempt: a pure decision from its outcome, and the rules about throughput.
+"""Retry policy: what follows an attempt, decided from its outcome; and the rate limit per host.
 
 No clock, no store, no HTTP. The table in `decide` is the documented one [W]; what the page leaves open is ours [S].
 """
@@ -49,7 +49,7 @@ def decide(
     now_ms: int,
     put_off_ms: int = 0,
 ) -> Decision:
-    """What follows a scheduled attempt that ended as `outcome`.
+    """Decide what follows a scheduled attempt that ended as `outcome`.
 
     `schedule_s`: offsets of the retries in seconds after attempt 1 was known to have failed, which is
     `first_failed_ms`; `retries_used` of them are used up, the others come `put_off_ms` later. A retry whose moment has
@@ -71,7 +71,7 @@ def taken_up(
     """`retries_used` and `put_off_ms` of a webhook whose retry came due while the sandbox did not run [S].
 
     It is attempted at once, which uses up no retry; those that are left follow at their distances from now. So an
-    application that comes up after the sandbox still gets what is owed to it, and no two attempts come in a burst.
+    application that comes up after the sandbox still gets its webhooks, and no two attempts come in a burst.
     `again`: an earlier start asked for that attempt already, and it did not come to its end.
     """
     left = retries_used if again else max(0, retries_used - 1)  # the retry that is due now is still to come
@@ -94,7 +94,7 @@ def throttle(rate: float | None, outcome: Outcome) -> float | None:
 
 
 def warnings(outcome: Outcome) -> tuple[str, ...]:
-    """What is worth a word about an answer that counts.
+    """Warnings about an answer that counts as delivered.
 
     "Your response to our POST request should be a valid JSON" [D]: another 2xx answer still counts as delivered [S].
     """

@@ -1,6 +1,6 @@
 """The scenarios that are shipped, one file each in `shipped/`; a file's stem is its scenario's name.
 
-Their sources only: reading one is script.py's affair, and so is complaining about it.
+Their sources only. See script.py for how one is read, and what may be wrong with it.
 """
 
 from collections.abc import Mapping

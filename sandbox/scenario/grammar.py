@@ -1,7 +1,7 @@
 """Which keys a scenario's file may have, what each of them means, and the nouns that come of it.
 
-Tables, and what has to be right between their values; how a value is read is shapes.py's affair, and how a file becomes
-nodes is script.py's.
+Tables, and what has to be right between their values. See shapes.py for how a value is read, and script.py for how a
+file becomes nodes.
 """
 
 from collections.abc import Mapping

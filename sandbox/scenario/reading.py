@@ -1,6 +1,6 @@
 """Reading scenarios again and again: each source is parsed once, and YAML is imported at the first.
 
-What a source says, and what is wrong with it, is script.py's affair.
+See script.py for what a source says, and what may be wrong with it.
 """
 
 from functools import lru_cache

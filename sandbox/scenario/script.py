@@ -1,6 +1,6 @@
 """A scenario's file: YAML text into a Scenario, or every complaint about it with line and column; and back into text.
 
-YAML lives here alone. What a file may say is grammar.py's affair, and nothing here opens a file or knows the time.
+The only module that knows YAML; it opens no file and knows no time. See grammar.py for what a file may say.
 """
 
 import re

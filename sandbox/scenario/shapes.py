@@ -1,7 +1,7 @@
 """What may stand at one place of a scenario's file: shapes that read a node, or complain about it, and say the same as
 JSON Schema.
 
-They know words, lists and mappings; which keys a scenario has, and what they mean, is grammar.py's affair.
+They know words, lists and mappings. See grammar.py for the keys of a scenario, and what they mean.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The nouns of a scenario: what its file says, where a run of it stands, and the effects that it asks for.
 
-Values only. How a file becomes a Scenario is script.py's affair, what follows from what is engine.py's, and carrying
-out an effect: see core/scenario_runner.py.
+Values only. See script.py for how a file becomes a Scenario, engine.py for what follows from what, and
+core/scenario_runner.py for how an effect is carried out.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the process offers: the package's own files, and whether its threads are threads.
+"""What depends on the Python process: the package's own files, and whether threads are replaced by greenlets.
 
 In the order in which they may import each other: package_files, greenlets.
 """

@@ -1,6 +1,6 @@
-"""Whether gevent or eventlet have put greenlets in place of this process's threads, and what is then not possible.
+"""Whether gevent or eventlet have replaced this process's threads by greenlets, and what is then not possible.
 
-Neither is imported: who has not imported it has patched nothing.
+Neither is imported: where nobody has imported one, nothing is patched.
 """
 
 import sys
@@ -12,7 +12,7 @@ _THREADS = ("thread", "threading")  # as the one or the other calls it
 
 
 def replace_threads() -> bool:
-    """Whether threads or queues are not the interpreter's own: a busy event loop would stop all that wait for it."""
+    """Whether threads or queues are not the interpreter's own; then a busy event loop would stop everything else."""
     return _are_patched(*_THREADS, "queue")
 
 

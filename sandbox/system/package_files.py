@@ -1,7 +1,6 @@
-"""The files that come with the package, read as Python reads modules.
+"""The files that come with the package, read by the loader of its modules.
 
-So they are there whatever a test has put in place of the file system. No folder can be listed that way: who reads
-knows the name.
+That works even where a test has replaced the file system. Folders cannot be listed that way: callers know the name.
 """
 
 import os

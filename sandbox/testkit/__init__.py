@@ -1,4 +1,4 @@
-"""What tests are written with; apart from a sandbox of one's own, nothing of the server.
+"""The test kit: transport, typed answers, assertions; apart from a sandbox of one's own, nothing of the server.
 
 In the order in which they may import each other: transport, types, misbehaviour, child_process, own_sandbox,
 failure_messages, assertions, handset, controls.

@@ -1,6 +1,6 @@
-"""Waiting for messages and verifying them from a test, and what it is told when they are not as it expects.
+"""Waits and assertions about messages, and the state that the objects of one account share.
 
-Plans for the objects of handset.py and testing.py, and what the objects of one account share; nothing of pytest.
+Plans that the objects of handset.py and testing.py run; nothing of pytest. See failure_messages.py for the texts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 CALLS = Endpoints()
 CONVERSATIONS = 5  # that a failure shows, if it is about no handset in particular
-MOST = 500  # things of one list
+MOST = 500  # objects of one list
 
 
 class ExpectationFailed(AssertionError):
-    """Something did not happen, or did, against what a test expects; the message says what happened instead."""
+    """An expectation of a test was not met; the message says what happened instead."""
 
 
 class Filters(TypedDict, total=False):
-    """What a message has to be like. Numbers and sessions match exactly; `pattern` is a regular expression that is
+    """Filters for messages. Numbers and sessions match exactly; `pattern` is a regular expression that is
     looked for in the text."""
 
     pattern: str
@@ -41,7 +41,7 @@ class Filters(TypedDict, total=False):
 
 
 class AccountFilters(Filters, total=False):
-    """The same, where any message of an account may be meant."""
+    """Filters for messages of the whole account: those of Filters, and the numbers and the direction."""
 
     to: str
     state: str
@@ -50,9 +50,9 @@ class AccountFilters(Filters, total=False):
 
 @dataclass(slots=True, kw_only=True, weakref_slot=True, eq=False)
 class AccountContext:
-    """What the objects of one account share."""
+    """The state that the objects of one account share."""
 
-    link: PlanRunner
+    runner: PlanRunner
     name: str
     token: str
     shortcode: str  # that a handset texts if nothing else is said
@@ -63,12 +63,12 @@ class AccountContext:
     cursor: int = 0  # up to which the account's own waits have gone
     looked_at: set[str] = field(default_factory=set)  # refused calls that the test has seen
     near_misses: list[NearMiss] = field(default_factory=list)  # of what was expected in vain
-    things: "WeakSet[LiveObject]" = field(default_factory=WeakSet)  # that an async test holds
+    objects: "WeakSet[LiveObject]" = field(default_factory=WeakSet)  # that an async test holds
     plays: bool = False  # whether a scenario was started
 
     @property
     def url(self) -> str:
-        return self.link.transport.url
+        return self.runner.transport.url
 
 
 def match_of(text: str | None, filters: Mapping[str, object], kind: type = Filters) -> dict[str, object]:
@@ -185,7 +185,7 @@ def _messages(number: int) -> str:
 
 
 def scenery(context: AccountContext, who: str = "") -> CallPlan[Situation]:
-    """What there is to see now, of one handset or of the account."""
+    """The present state for a failure message, of one handset or of the account."""
     try:
         calls = yield from own_requests()
         unowned = yield from context.unowned()
@@ -233,42 +233,43 @@ def transcripts(most: int = MOST) -> CallPlan[str]:
 
 
 class OfAccount:
-    """An object of an account."""
+    """Base of the objects of an account."""
 
     _context: AccountContext
-    _link: PlanRunner
+    _runner: PlanRunner
 
     def __init__(self, context: AccountContext) -> None:
         self._context = context
-        self._link = context.link
+        self._runner = context.runner
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._context.name} at {self._context.url}>"
 
 
 class Sync(OfAccount, Blocking):
-    """Whose verbs return when they are done."""
+    """Base of the blocking objects of an account."""
 
 
 class Async(OfAccount, Awaiting):
-    """Whose verbs are awaited. After each, what the test holds of the account is renewed."""
+    """Base of the async objects of an account. After each awaited method every object that the test holds is fetched
+    anew: their attributes cannot be awaited."""
 
     async def _drive(self, plan: CallPlan[T]) -> T:
         __tracebackhide__ = True
         result = await super()._drive(plan)
-        for thing in tuple(self._context.things):
-            if not thing.settled:
+        for each in tuple(self._context.objects):
+            if not each.settled:
                 try:
-                    thing.shape = await self._link.run_async(thing.fetched())
+                    each.shape = await self._runner.run_async(each.fetched())
                 except Refused as error:
                     if error.status != 404:
                         raise
-                    self._context.things.discard(thing)  # a reset forgot it, which is no failure of the verb
+                    self._context.objects.discard(each)  # a reset forgot it, which is no failure of the method
         return result
 
 
 class LiveObject(OfAccount):
-    """Something whose values change while a test holds it."""
+    """Base of objects whose values change while a test holds them."""
 
     def __init__(self, context: AccountContext, shape: Json) -> None:
         super().__init__(context)
@@ -295,17 +296,17 @@ class LiveObject(OfAccount):
 
 
 class SyncLiveObject(LiveObject, Sync):
-    """Asks for its values whenever they are read."""
+    """Fetches its values whenever they are read."""
 
     def _now(self) -> Json:
         if not self.settled:
-            self.shape = self._link.run(self.fetched())
+            self.shape = self._runner.run(self.fetched())
         return self.shape
 
 
 class AsyncLiveObject(LiveObject, Async):
-    """Has its values as of the last verb of the account that was awaited."""
+    """Has its values as of the account's last awaited method."""
 
     def __init__(self, context: AccountContext, shape: Json) -> None:
         super().__init__(context, shape)
-        context.things.add(self)
+        context.objects.add(self)

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for tests whose own cannot host one: python -m sandbox.testkit.child_process.
+"""A sandbox in a child process, for tests whose own process cannot host one: python -m sandbox.testkit.child_process.
 
 The child gets its settings on stdin, prints where it answers, and ends when stdin says so, or ends with its parent. The
 end of stdin alone would come too late where a process was forked from the parent: that holds it open, too.
@@ -63,7 +63,7 @@ def serving(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 
 def main() -> None:
-    """What the child does. Its threads are real, whatever those of its parent are."""
+    """Entry point of the child process. Its threads are real, whatever those of its parent are."""
     from sandbox import server  # which the parent can do without
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the parent as well, who decides

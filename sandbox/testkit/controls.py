@@ -1,6 +1,6 @@
-"""What a test plays with: scenarios, faults and the clock.
+"""Runs of scenarios, faults and the clock as objects for tests, blocking and async.
 
-Verbs of an account's own objects, as in handset.py; what a failure says is assertions.py's and failure_messages.py's.
+Methods are plans, as in handset.py. See failure_messages.py for the texts of failures.
 """
 
 import re
@@ -42,7 +42,7 @@ class ScenarioInvalid(SandboxError):
 
 
 class ClockMethods(OfAccount):
-    """The sandbox's time, the same for all of its accounts."""
+    """The sandbox's clock, shared by all of its accounts."""
 
     @plan_method
     def advance(self, seconds: float) -> CallPlan[None]:
@@ -51,7 +51,7 @@ class ClockMethods(OfAccount):
 
     @plan_method
     def freeze(self) -> CallPlan[None]:
-        """Stand still, as a virtual clock does from the start."""
+        """Let the clock stand still, as a virtual clock does from the start."""
         yield CALLS.set_clock("freeze")
 
     @plan_method
@@ -130,7 +130,7 @@ class AsyncFaults(FaultsMethods, Async):
 
 
 class RunMethods(LiveObject):
-    """A scenario that is played. Its values are as fresh as those of a WebhookDelivery."""
+    """A run of a scenario. Its values are as fresh as those of a WebhookDelivery."""
 
     @property
     def scenario(self) -> str:
@@ -219,7 +219,7 @@ class RunMethods(LiveObject):
         self.shape = yield CALLS.stop_run(self.scenario, self.id)
 
     def told(self) -> CallPlan[str]:
-        """Where it stands, in words."""
+        """The run's state in words."""
         it = self.shape
         where = f"The scenario {it['scenario']} is {it['state']} at step {it['step'] + 1} of {it['steps']}"
         if it["state"] == "finished":

@@ -1,4 +1,4 @@
-"""What a test wanted, what came instead, and what happened, in words good enough to find the fault by them alone.
+"""The texts of failed expectations: what a test wanted, what came instead, and what happened.
 
 Pure: values of the control API in, text out. Text from the wire is quoted, with what nobody would see made visible.
 """
@@ -15,7 +15,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What there was to see when an expectation was not met."""
+    """The state that a failure message shows: what there was when an expectation was not met."""
 
     url: str
     called: bool  # whether the gateway was, with the account's token

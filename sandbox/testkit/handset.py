@@ -1,6 +1,6 @@
-"""A handset in a test's hand, and the webhook deliveries that its texts become.
+"""Handsets as objects for tests, and the webhook deliveries that their texts become, blocking and async.
 
-What it may wait for and what a failure says is assertions.py's; starting a sandbox is testing.py's.
+See assertions.py for waits, and testing.py for how a sandbox is started.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ _FINAL = ("delivered", "cancelled")  # any other state may change, if only becau
 
 
 class WebhookDeliveryMethods(LiveObject, Generic[D]):
-    """One payload that the application was owed, with its attempts.
+    """A webhook delivery: one payload for the application, with its attempts.
 
-    Its values are those of the moment in which they are read; on the async twin, of the last verb that was awaited.
+    Its values are those of the moment in which they are read; on the async twin, of the last awaited method.
     """
 
     @property
@@ -53,19 +53,19 @@ class WebhookDeliveryMethods(LiveObject, Generic[D]):
 
     @property
     def status_code(self) -> int | None:
-        """What the application answered to the last attempt; None if no answer came."""
+        """The status of the application's answer to the last attempt; None if no answer came."""
         last = self.attempts[-1:]
         return last[0].status_code if last else None
 
     @property
     def response_body(self) -> str:
-        """What it answered, the first 16 KiB."""
+        """The body of that answer, its first 16 KiB."""
         last = self.attempts[-1:]
         return last[0].response_body if last else ""
 
     @property
     def body(self) -> str:
-        """What is posted, the same with every attempt."""
+        """The body that is posted, the same with every attempt."""
         body: str = self.shape["body"]
         return body
 

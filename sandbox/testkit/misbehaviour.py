@@ -1,7 +1,7 @@
-"""What a hostile endpoint does, as a table: 26 behaviours, each a small play on one connection, in several variants.
+"""The behaviours of a hostile server as a table: 26 of them, each a function of one connection, in several variants.
 
-Knows nothing of ports, threads and certificates: hostile.py serves it. Bytes are spoken rather than HTTP, because most
-of what is said here no HTTP server could be brought to say.
+Nothing of ports, threads and certificates: see hostile.py. Bytes are written rather than HTTP, because no HTTP server
+would send most of this.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class ReceivedRequest:
 
 
 class Connection:
-    """One connection, and the words in which the behaviours are written.
+    """One connection, with the operations of which the behaviours are made.
 
     `received` and `sent` hear of requests that could be read, and of bytes that were written.
     """
@@ -290,20 +290,20 @@ def _too_many(retry_after: str | None) -> Play:
 # The behaviours ----------------------------------------------------------------------------------------------------
 
 
-class Door(Enum):
-    """How connections are let in."""
+class Accepting(Enum):
+    """How a variant accepts connections."""
 
-    OPEN = auto()
+    AT_ONCE = auto()
     TLS = auto()
-    LATE = auto()  # looked for only now and then
-    NEVER = auto()  # left in the queue of those that want to come in
-    SHUT = auto()  # nobody listens
+    LATE = auto()  # now and then
+    NEVER = auto()  # they stay in the queue of the listening socket
+    REFUSED = auto()  # nobody listens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     play: Play = _listens
-    door: Door = Door.OPEN
+    accepting: Accepting = Accepting.AT_ONCE
     scheme: str = "http"
 
 
@@ -329,7 +329,7 @@ def _always(status: int) -> Play:
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
     "refuses": Behaviour(
-        sentence="Nobody listens: the connection is refused.", variants={"port": Variant(door=Door.SHUT)}
+        sentence="Nobody listens: the connection is refused.", variants={"port": Variant(accepting=Accepting.REFUSED)}
     ),
     "resets": _each("The connection is accepted, and reset at once.", at_once=_resets),
     "resets_after_request": _each(
@@ -435,7 +435,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     ),
     "bad_certificate": Behaviour(
         sentence="https:// with a certificate that nobody trusts and that names another host.",
-        variants={"self-signed": Variant(play=answers(OK), door=Door.TLS, scheme="https")},
+        variants={"self-signed": Variant(play=answers(OK), accepting=Accepting.TLS, scheme="https")},
     ),
     "plain_on_https": Behaviour(
         sentence="https:// where plain HTTP is spoken.",
@@ -469,8 +469,8 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "accepts_late": Behaviour(
         sentence="Connections are accepted only now and then, or never.",
         variants={
-            "late": Variant(play=answers(OK), door=Door.LATE),
-            "never": Variant(door=Door.NEVER),
+            "late": Variant(play=answers(OK), accepting=Accepting.LATE),
+            "never": Variant(accepting=Accepting.NEVER),
         },
     ),
 }

@@ -1,4 +1,4 @@
-"""A sandbox that belongs to the tests of this process alone: in a thread of it, or in a child process.
+"""A sandbox for the tests of this process alone: in a thread, or in a child process.
 
 The server is imported only where it runs in this process.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Own(Protocol):
-    """What is asked of it when the account of a test is made or removed."""
+    """What an own sandbox is asked when the account of a test is made or removed."""
 
     def ahead_s(self) -> float:
         """How far its clock is ahead of the system's."""
@@ -30,27 +30,27 @@ class Own(Protocol):
 
 
 class _Inside:
-    """In this process: no call need be made for it."""
+    """A sandbox in a thread of this process, which is asked without HTTP."""
 
     def __init__(self, services: "Services") -> None:
-        self._house = services
+        self._services = services
         self._last_unowned = 0
 
     def ahead_s(self) -> float:
-        return self._house.clock.ahead_ms / 1000
+        return self._services.clock.ahead_ms / 1000
 
     def last_unowned(self) -> int:
         return self._last_unowned
 
     def note(self, entry: Event) -> bool:
-        """Hear the news; none is wanted later."""
+        """Filter of a subscription: takes note of an event at once, and lets none be queued."""
         if entry.kind is EventType.MESSAGE_REFUSED and entry.account is None:
             self._last_unowned = entry.seq
         return False
 
 
 class _Beside:
-    """In a child process."""
+    """A sandbox in a child process, which is asked by HTTP."""
 
     def __init__(self, client: SandboxClient) -> None:
         self._client = client

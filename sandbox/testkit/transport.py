@@ -1,6 +1,6 @@
-"""How a call to a sandbox travels, blocking or awaited, and how a verb is written once for both.
+"""HTTP transport of the clients, blocking and async, and decorators by which a method is written once for both.
 
-The standard library, anyio where a call is awaited, and nothing of what there is to call, which is client.py's.
+The standard library, and anyio where a call is awaited. See client.py for the calls that there are.
 """
 
 import inspect
@@ -64,7 +64,7 @@ class HttpCall(Generic[T]):
 
 
 CallPlan = Generator[HttpCall[Any], Any, T]
-"""What a verb does: calls one after the other, and in the end a result."""
+"""What a method does: a generator that yields calls, is sent their answers, and returns a result."""
 
 
 class Wire(NamedTuple):
@@ -93,7 +93,7 @@ class _Lost(Exception):
 
 
 class _Waiter:
-    """Who waits for an answer that a thread fetches, and may `leave`: then the thread's connection ends."""
+    """Cancellation of a call that a thread makes for an awaiting task: when it calls `leave`, the connection ends."""
 
     def __init__(self) -> None:
         self._left = False
@@ -143,7 +143,7 @@ class Transport:
         return Transport, (self.url, self.control_token)
 
     def close(self) -> None:
-        """Let go of the connections that wait for their next request."""
+        """Close the connections that are kept for the next request."""
         _close_all(self._idle)
 
     def send(self, wire: Wire, waiter: _Waiter | None = None) -> Answer:
@@ -284,13 +284,13 @@ def _tls_context() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class PlanRunner:
-    """A transport, in the name of one account (None: the default one)."""
+    """Runs plans over a transport, in the name of one account (None: the default one)."""
 
     transport: Transport
     account: str | None = None
 
     def run(self, plan: CallPlan[T]) -> T:
-        """Do what a plan says, and return its result."""
+        """Make the calls of a plan one after the other, and return its result."""
         __tracebackhide__ = True
         try:
             call = next(plan)
@@ -344,7 +344,7 @@ def _in_query(value: object) -> object:
 
 
 def _checked(status: int, content_type: str, body: bytes, url: str) -> Any:
-    """What an answer says. Raises Refused if that is an error, Unreachable if it is no sandbox's."""
+    """The content of an answer. Raises Refused if that is an error, Unreachable if it is no sandbox's."""
     found: Any = {}
     if is_json := content_type in ("application/json", "application/problem+json"):
         try:
@@ -356,33 +356,33 @@ def _checked(status: int, content_type: str, body: bytes, url: str) -> Any:
     return found if is_json or status == 204 else body.decode(errors="replace")
 
 
-# Verbs that are written once ---------------------------------------------------------------------------------------
+# Methods that are written once -------------------------------------------------------------------------------------
 
 
 class Blocking:
-    """Whose verbs return when they are done."""
+    """Base of objects whose plan methods block: they return when they are done."""
 
-    _link: PlanRunner
+    _runner: PlanRunner
 
     def _drive(self, plan: CallPlan[T]) -> T:
         __tracebackhide__ = True
-        return self._link.run(plan)
+        return self._runner.run(plan)
 
 
 class Awaiting:
-    """Whose verbs are awaited."""
+    """Base of objects whose plan methods are awaited."""
 
-    _link: PlanRunner
+    _runner: PlanRunner
 
     async def _drive(self, plan: CallPlan[T]) -> T:
         __tracebackhide__ = True
-        return await self._link.run_async(plan)
+        return await self._runner.run_async(plan)
 
 
 class plan_method(Generic[P, T]):
-    """A method that is written once, as a plan: it returns a T on what is Blocking, and is awaited on what is Awaiting.
+    """Decorator of a method written as a plan: it returns a T on a Blocking object, and is awaited on an Awaiting one.
 
-    Verbs do not call each other through `self`, which would carry them out instead of joining their plans; what two of
+    Plan methods do not call each other through `self`, which would run them instead of joining their plans; what two of
     them share is a plain generator method.
     """
 
@@ -418,7 +418,7 @@ class plan_method(Generic[P, T]):
 
 
 class plan_property(property, Generic[T]):
-    """An attribute that asks the sandbox: a T on what is Blocking, to be awaited on what is Awaiting."""
+    """Read-only property that makes a call: its value on a Blocking object, an awaitable on an Awaiting one."""
 
     def __init__(self, plan: Callable[[Any], CallPlan[T]]) -> None:
         super().__init__(lambda it: it._drive(plan(it)))
@@ -435,7 +435,8 @@ class plan_property(property, Generic[T]):
 
 
 class endpoint(Generic[P, T]):
-    """A method that describes one call: its answer on what is Blocking, awaited on what is Awaiting, else the Call."""
+    """Decorator of a method that describes one call: it makes the call on a Blocking or Awaiting object, and returns
+    the HttpCall itself on any other."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], HttpCall[T]]) -> None:
         @wraps(describe)
@@ -443,7 +444,7 @@ class endpoint(Generic[P, T]):
             answer: T = yield describe(it, *args, **kwargs)
             return answer
 
-        self._verb = plan_method(plan)
+        self._method = plan_method(plan)
         self._describe = describe
         update_wrapper(cast(Any, self), describe)
 
@@ -457,5 +458,5 @@ class endpoint(Generic[P, T]):
     def __get__(self, it: object, owner: type) -> Callable[P, HttpCall[T]]: ...
     def __get__(self, it: object, owner: type) -> Any:
         if it is None or isinstance(it, Blocking | Awaiting):
-            return self._verb.__get__(it, owner)
+            return self._method.__get__(it, owner)
         return MethodType(self._describe, it)

@@ -1,7 +1,6 @@
 """Export and import of what is recorded of an account: rows into JSON Lines, and what such a file says into rows.
 
-Secrets are masked on the way out. What a file says is read in imports.py; who may ask for it, and how the lines
-travel, is the doors' affair.
+Secrets are masked on the way out. See imports.py for how a file is read, and api/records.py for the calls.
 """
 
 import json

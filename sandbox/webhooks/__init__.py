@@ -1,4 +1,4 @@
-"""One POST and its outcome; what is wrong with an application's address.
+"""The webhook client: one POST and its outcome; diagnosis of an application's address.
 
 In the order in which they may import each other: lookup, poster, diagnosis, doctor.
 """

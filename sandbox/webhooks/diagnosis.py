@@ -1,6 +1,6 @@
-"""What the answer to a sample reply says about an application: a pure reading of its status, headers and body.
+"""Diagnosis of an application by its answer to a sample reply: a pure function of status, headers and body.
 
-Frameworks are told by the words that they answer with; how the answer came about is doctor.py's affair.
+Frameworks are recognised by the words of their error pages. See doctor.py for how the answer is fetched.
 """
 
 import re
@@ -16,7 +16,7 @@ _MARKUP = re.compile(r"<(style|script|title)\b.*?</\1>|<[^>]*>", re.DOTALL | re.
 
 
 class Verdict(NamedTuple):
-    """Whether all is well (None: not tried), what was found, and what to do."""
+    """The result of one check: whether all is well (None: not tried), what was found, and what to do."""
 
     ok: bool | None
     detail: str
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 
 
 def of_status(outcome: Outcome, *, path: str, host: str, credentials: str) -> Verdict:
-    """What a complete answer to a POST to `path` on `host` says; `credentials` is what was sent along, in words."""
+    """Verdict on a complete answer to a POST to `path` on `host`; `credentials` says in words what was sent along."""
     status = outcome.status_code or 0
     if 200 <= status < 300:
         return Verdict(True, f"The application answered {status} in {outcome.duration_ms:.0f} ms.")

@@ -1,7 +1,7 @@
-"""What is wrong with a `client_url`: url, dns, tcp, tls, http and json in turn, each with the fix in words.
+"""Connectivity checks of a `client_url`: url, dns, tcp, tls, http and json in turn, each with the fix in words.
 
-The doctor looks with the poster's own eyes: the same addresses are refused, and a sample reply is posted by it. Nothing
-is recorded, and unless a POST is asked for, nothing is sent beyond a TLS handshake.
+The poster itself is used: the same addresses are refused, and it posts the sample reply. Nothing is recorded, and
+unless a POST is asked for, nothing is sent beyond a TLS handshake.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _CONTAINER_GROUPS = re.compile(r"docker|kubepods|containerd|libpod|lxc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One step: `ok` is None if it was not tried. `hint` says what to do, and may do so for one that is well."""
+    """One check: `ok` is None if it was not tried. `hint` says what to do; a check that is well may have one, too."""
 
     name: str
     ok: bool | None
@@ -51,14 +51,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the doctor found, in the order url, dns, tcp, tls, http, json. `url` is masked."""
+    """The checks in their order: url, dns, tcp, tls, http, json. `url` is masked."""
 
     url: str | None
     checks: tuple[Check, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong as far as the doctor has looked."""
+        """Whether no check has failed."""
         return all(check.ok is not False for check in self.checks)
 
 
@@ -87,7 +87,7 @@ async def examine(
     own_addresses: Callable[[], Collection[tuple[str, int]]] = tuple,
     in_container: bool | None = None,
 ) -> Report:
-    """Examine where the account's webhooks go, or would go if `url` were its `client_url`.
+    """Check the account's `client_url`, or `url` in its place.
 
     With `post` a sample reply is posted to it, marked as such. Each step has `deadline_s`; `own_addresses` are as the
     poster's. `in_container` None looks whether the sandbox itself runs in a container.

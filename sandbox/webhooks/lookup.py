@@ -1,7 +1,7 @@
-"""The addresses of a name, looked up in threads of its own: a silent name server keeps nothing else waiting.
+"""DNS look-ups in threads of their own, so that a silent name server keeps nothing else waiting.
 
-An event loop would look names up in the threads that it has for everything that blocks, where a look-up that hangs
-cannot be cancelled.
+The default executor of an event loop is shared by everything that blocks, and a look-up that hangs there cannot be
+cancelled.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ async def addresses(host: str, port: int) -> list[Address]:
 
 
 def under_way() -> int:
-    """How many look-ups the running event loop has under way."""
+    """The number of look-ups that the running event loop has under way."""
     return len(_lookups().under_way)
 
 

@@ -1,4 +1,4 @@
-"""One POST to a `client_url`, told as an `Outcome`; nothing the other side does becomes an exception.
+"""HTTP client for webhooks: one POST to a `client_url` gives one `Outcome`; no failure of the other side raises.
 
 Nothing is decided or recorded here. No redirects, no proxies, no decompression, no second try: one POST is one POST.
 HTTP/1.1 is spoken directly, on asyncio and the parser that uvicorn brings along; docs/architecture.md says why.
@@ -79,7 +79,7 @@ class _Response:
 
 
 class Poster:
-    """Posts webhooks, from one event loop; a connection that was kept alive is used again for `IDLE_S`.
+    """HTTP client of one event loop with a pool of idle connections, each kept for `IDLE_S`.
 
     `deadline_s` covers everything: lookup, connection, TLS, request and answer. Of an answer's body `answer_limit`
     bytes are kept; the connection of a longer one is dropped. `own_addresses` says where the sandbox itself listens,
@@ -311,7 +311,7 @@ class _ResponseReader:
             )
 
     def release(self) -> None:
-        """Let go of the parser, which holds the callbacks: a circle that only garbage collection would take apart."""
+        """Drop the parser, which holds the callbacks: a reference cycle that only the garbage collector would break."""
         del self._parser
 
     def _end(self, kind: OutcomeKind, error: str = "") -> None:
@@ -345,9 +345,9 @@ class _ResponseReader:
     def on_body(self, data: bytes) -> None:
         if self.ending.done():
             return
-        room = self._limit - len(self._answer.body)
-        self._answer.body += data[:room]
-        if len(data) > room:
+        left = self._limit - len(self._answer.body)
+        self._answer.body += data[:left]
+        if len(data) > left:
             self._end(OutcomeKind.ANSWERED)
 
     def on_message_complete(self) -> None:
@@ -447,10 +447,10 @@ def _request(target: _Target, body: bytes, authorization: str | None) -> bytes:
 def _cut(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """The first of `headers`, as many as are kept, and as they may be recorded."""
     kept: list[tuple[str, str]] = []
-    room = HEADER_CHARS_KEPT
+    left = HEADER_CHARS_KEPT
     for name, value in headers[:HEADERS_KEPT]:
-        room -= len(name) + len(value)
-        if room < 0:
+        left -= len(name) + len(value)
+        if left < 0:
             break
         kept.append((name, _without_secret(name.lower(), value)))
     return tuple(kept)

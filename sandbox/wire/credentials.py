@@ -1,6 +1,6 @@
 """The Authorization header: which token a call carries, and how a token may be shown.
 
-Whether a token belongs to an account is the gateway's question; here is only the form of the header.
+Only the form of the header. See core/gateway.py for which account a token belongs to.
 """
 
 import base64

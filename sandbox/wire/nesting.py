@@ -1,4 +1,4 @@
-"""How deep JSON is nested, told from its text: how deep a parser can go depends on Python's version."""
+"""Nesting depth of JSON, counted in its text, because the depth that a parser can take depends on Python's version."""
 
 import re
 
@@ -9,7 +9,7 @@ _MARK = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def too_deep(text: str) -> bool:
-    """Whether arrays and objects stand in each other more than `MAX_DEPTH` times in JSON, or in the beginning of it."""
+    """Whether JSON, or the beginning of it, nests arrays and objects more than `MAX_DEPTH` deep."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     depth = 0

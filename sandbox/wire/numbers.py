@@ -1,7 +1,7 @@
-"""Telephone numbers at the wire: text into `Msisdn` and `Shortcode`, an MSISDN's operator, and its form in a payload.
+"""Telephone numbers on the wire: text into `Msisdn` and `Shortcode`, an MSISDN's operator, and its form in a payload.
 
-`+` and `00` die here: the rest of the sandbox knows digits only. No words for people (`problems` turns a fault into a
-sentence) and no portability: whose number it really is, only the user can say.
+`+` and `00` are dropped here: the rest of the sandbox knows digits only. No sentences (see problems.py), and no number
+portability: only the user can say whose number it really is.
 """
 
 import re
@@ -12,7 +12,7 @@ from sandbox.model import Msisdn, MsisdnFormat, Shortcode
 
 
 class NumberFault(StrEnum):
-    """Why a text is no number; the values are codes of the wire. It is a `str` too: test for it with `isinstance`."""
+    """Error code for a text that is no number, as on the wire. It is a `str` too: test for it with `isinstance`."""
 
     MSISDN_MALFORMED = "msisdn_malformed"  # empty, two prefixes, or something else than ASCII digits after one
     MSISDN_NOT_INTERNATIONAL = "msisdn_not_international"  # 0802…: the country is missing

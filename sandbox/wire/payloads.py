@@ -1,6 +1,6 @@
-"""Model -> bytes: what the gateway answers, and what it posts to `client_url`.
+"""Serialisation of the model to JSON bytes: what the gateway answers, and what it posts to `client_url`.
 
-Keys stand in the documented order; nothing here decides what is true, only how it is written. JSON is UTF-8 with
+Keys stand in the documented order. Only the form is decided here, not the content. JSON is UTF-8 with
 unescaped letters and one blank after comma and colon, as on the documentation pages.
 """
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a call to the gateway: stable code -> sentence -> what would be accepted instead.
+"""Error codes of the gateway, each with its sentence, and a hint that says what would be accepted instead.
 
 9bits documents neither its error codes nor their wording, so all of it is ours [S]. The JSON shape of a failure is made
 in payloads.py; nothing here knows HTTP beyond the status that a code implies.

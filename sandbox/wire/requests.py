@@ -1,4 +1,4 @@
-"""The body of `POST /ng/v1/sendsms`: bytes -> `SendSms`, or every problem it has, all at once.
+"""Parser of the body of `POST /ng/v1/sendsms`: bytes -> `SendSms`, or all of its problems at once.
 
 Pure: no account, no clock, no HTTP. Key names, examples and rules are those of the documented table [D] [R]; where the
 pages are silent the rule is ours and marked [S].

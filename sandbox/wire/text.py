@@ -1,7 +1,7 @@
-"""How a text travels in an SMS: which alphabet carries it, in how many segments, and which characters forced UCS-2.
+"""Encoding of SMS texts: GSM-7 or UCS-2, how many segments, and which characters force UCS-2.
 
-No limits of the gateway and no message text for people (those are `requests` and `problems`): only what the 3GPP
-standards say about any text. TS 23.038 defines the alphabets, TS 23.040 the segments.
+Only what the 3GPP standards say about any text. See requests.py for the limits of the gateway. TS 23.038 defines the
+alphabets, TS 23.040 the segments.
 """
 
 import re
@@ -39,7 +39,7 @@ _foreign = re.compile(f"[^{re.escape(_BASIC + _EXTENSION)}]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What a text costs. A unit is a septet in GSM-7 and a UTF-16 code unit in UCS-2."""
+    """Encoding, units and segments of a text. A unit is a septet in GSM-7 and a UTF-16 code unit in UCS-2."""
 
     encoding: Encoding
     segments: int  # at least 1: an empty text is still one SMS

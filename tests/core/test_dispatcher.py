@@ -157,7 +157,7 @@ async def receiving(then: bytes = OK, *answers: bytes) -> AsyncIterator[Receiver
         listening.close()
 
 
-# A services without its doors -----------------------------------------------------------------------------------------
+# Services without HTTP ---------------------------------------------------------------------------------------------
 
 
 @dataclass

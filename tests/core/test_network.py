@@ -77,7 +77,7 @@ class Application:
 
 @dataclass
 class Play:
-    """A sandbox without its doors, and the words that the tests tell their stories in."""
+    """A sandbox without HTTP, and the words that the tests tell their stories in."""
 
     services: Services
     application: Application

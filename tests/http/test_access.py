@@ -1,4 +1,4 @@
-"""The choke point before every route, door by door; raw sockets where HTTP libraries would not let us be rude."""
+"""The access rules before every route, by surface; raw sockets where HTTP libraries refuse what a test sends."""
 
 import json
 import logging
@@ -584,7 +584,7 @@ def named(reply: "Reply") -> list[str]:
         pytest.param("DELETE", "/", [], 405, id="page, another method"),
         pytest.param("GET", "/static/nothing", [], 404, id="static file, nothing there"),
         pytest.param("GET", "/livez", [], 200, id="probe"),
-        pytest.param("GET", "/", ["Origin: null"], 403, id="refused at the door"),
+        pytest.param("GET", "/", ["Origin: null"], 403, id="refused before any route"),
         pytest.param("GET", "/" + "x" * MAX_TARGET, [], 414, id="long target"),
         pytest.param("GET", "/", ["X-Long: " + "x" * MAX_HEADERS], 431, id="long headers"),
         pytest.param("HEAD", "/livez", [], 200, id="head"),

@@ -107,7 +107,7 @@ def test_a_fault_that_is_used_up_says_so_and_can_be_removed(visitor: Visitor) ->
     assert "answered 503 used up" in visitor.text("/settings")
     (fault,) = visitor.bench.get("/faults")["faults"]
     assert visitor.done(f"/settings/faults/{fault['id']}/remove") == "/settings#faults"
-    assert "None: every call is treated as it deserves." in visitor.text("/settings")
+    assert "None: no call fails on request." in visitor.text("/settings")
     visitor.told(f"/settings/faults/{fault['id']}/remove", 404)
 
 

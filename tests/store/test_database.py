@@ -1,4 +1,4 @@
-"""The promise of the one door to SQLite: durable before the answer, all or nothing, and nobody else's file touched.
+"""The promise of the only access to SQLite: durable before the answer, all or nothing, and nobody else's file touched.
 
 Files are real, a second process is a real one, and it is ended with SIGKILL where a crash is meant.
 """

@@ -99,10 +99,10 @@ def test_an_answer_that_never_comes_is_given_up_after_its_real_seconds(subtests:
         yield HttpCall(method="GET", path="x", timeout_s=0.05)
 
     with HostileEndpoint() as endpoint:
-        link = PlanRunner(Transport(endpoint.url("hangs")))
+        runner = PlanRunner(Transport(endpoint.url("hangs")))
         for name, stop in STOPPED.items():
             with subtests.test(name), stop(), pytest.raises(Unreachable, match=r"within 0\.05 s"):
-                asyncio.run(link.run_async(plan()))
+                asyncio.run(runner.run_async(plan()))
 
 
 def test_a_webhook_has_its_deadline_and_its_retry(serve: Serve, subtests: pytest.Subtests) -> None:

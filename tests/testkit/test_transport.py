@@ -130,16 +130,16 @@ class _Things:
 
 
 class Desk(_Things, Blocking):
-    def __init__(self, link: PlanRunner) -> None:
-        self._link = link
+    def __init__(self, runner: PlanRunner) -> None:
+        self._runner = runner
 
     def to_async(self) -> "AsyncDesk":
-        return AsyncDesk(self._link)
+        return AsyncDesk(self._runner)
 
 
 class AsyncDesk(_Things, Awaiting):
-    def __init__(self, link: PlanRunner) -> None:
-        self._link = link
+    def __init__(self, runner: PlanRunner) -> None:
+        self._runner = runner
 
 
 # Verbs that are written once
@@ -220,13 +220,13 @@ def test_a_forked_child_has_a_connection_of_its_own() -> None:
         assert server.opened == 2
 
 
-def test_a_link_that_is_sent_to_another_process_has_connections_of_its_own() -> None:
+def test_a_runner_that_is_sent_to_another_process_has_connections_of_its_own() -> None:
     """As multiprocessing does, where it starts processes anew."""
     with peer([answer({"id": "a"})], [answer({"id": "b"})], account="shop") as (_, context):
         context.one("x")
         copy = pickle.loads(pickle.dumps(context))
-        assert (copy._link.account, copy.one("y")) == ("shop", {"id": "b"})
-        copy._link.transport.close()
+        assert (copy._runner.account, copy.one("y")) == ("shop", {"id": "b"})
+        copy._runner.transport.close()
 
 
 def test_a_connection_that_was_closed_while_it_waited_is_replaced() -> None:
@@ -273,7 +273,7 @@ def test_an_answer_that_is_late_leaves_it_open_as_well(twin: str) -> None:
     with peer([None, None]) as (_, context):
         with pytest.raises(Unreachable, match=r"within 0\.02 s\. Whether this POST was carried out is not known"):
             told(context, twin, "POST", timeout_s=0.02)
-        context._link.transport.close()
+        context._runner.transport.close()
 
 
 def told(context: "Desk", twin: str, method: str, timeout_s: float = PATIENCE_S) -> None:
@@ -282,7 +282,7 @@ def told(context: "Desk", twin: str, method: str, timeout_s: float = PATIENCE_S)
     def plan() -> CallPlan[None]:
         yield HttpCall(method=method, path="x", body={}, timeout_s=timeout_s)
 
-    context._link.run(plan()) if twin == "blocking" else asyncio.run(context._link.run_async(plan()))
+    context._runner.run(plan()) if twin == "blocking" else asyncio.run(context._runner.run_async(plan()))
 
 
 def test_a_call_that_cannot_have_been_read_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ def test_a_call_that_cannot_have_been_read_is_sent_again(monkeypatch: pytest.Mon
         monkeypatch.setattr(
             "sandbox.testkit.transport._is_open", lambda sock: True
         )  # it closes only after that was asked
-        (kept,) = context._link.transport._idle
+        (kept,) = context._runner.transport._idle
         kept.sock.shutdown(socket.SHUT_WR)
         assert context.one("y", method="POST", body={}) == {"id": "b"}
 
@@ -323,7 +323,7 @@ def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatc
 def test_closing_lets_go_of_kept_connections() -> None:
     with peer([answer({"id": "a"}), None]) as (server, context):
         context.one("x")
-        context._link.transport.close()
+        context._runner.transport.close()
         assert server.closed.acquire(timeout=PATIENCE_S)
 
 
@@ -333,8 +333,8 @@ def test_closing_lets_go_of_kept_connections() -> None:
 def test_the_account_is_named_and_values_are_written_as_in_json() -> None:
     with peer([answer({})], account="shop & co") as (server, context):
         call = HttpCall[Any](method="GET", path="x", query={"unowned": True, "to": None, "text": "*a b*"})
-        assert context._link.target(call) == "/_sandbox/v1/x?unowned=true&text=%2Aa+b%2A&account=shop+%26+co"
-        assert context._link.target(HttpCall(method="GET", path="/readyz")) == "/readyz"
+        assert context._runner.target(call) == "/_sandbox/v1/x?unowned=true&text=%2Aa+b%2A&account=shop+%26+co"
+        assert context._runner.target(HttpCall(method="GET", path="/readyz")) == "/readyz"
         context.one("x")
         assert server.requests[0].startswith(b"GET /_sandbox/v1/x?account=shop+%26+co HTTP/1.1\r\n")
 
@@ -425,10 +425,10 @@ def test_an_answer_that_does_not_come_is_told_with_its_time(twin: str) -> None:
         yield HttpCall(method="GET", path="x", timeout_s=0.02)
 
     with peer([None, None]) as (_, context):
-        link = context._link
+        runner = context._runner
         with pytest.raises(Unreachable, match=r"not answered within 0\.02 s"):
-            link.run(plan()) if twin == "blocking" else asyncio.run(link.run_async(plan()))
-        link.transport.close()
+            runner.run(plan()) if twin == "blocking" else asyncio.run(runner.run_async(plan()))
+        runner.transport.close()
 
 
 # The event loop

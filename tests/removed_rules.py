@@ -1,7 +1,8 @@
-"""The rules of the doors, and for each a test that has to fail once the rule is taken out.
+"""The access and safety rules, and for each a test that has to fail once the rule is removed.
 
-A rule is taken out of a copy of the project: `python tests/doors.py [WORD …]` does it for all of them, or for those
-whose names hold a word, and prints a table. tests/test_doors.py holds the same against the code with every `-m slow`.
+A rule is removed from a copy of the project: `python tests/removed_rules.py [WORD …]` does it for all of them, or for
+those whose names hold a word, and prints a table. tests/test_removed_rules.py holds the same against the code with
+every `-m slow`.
 """
 
 import os
@@ -22,7 +23,7 @@ COPIED = ("sandbox", "templates", "tests", "docs")
 class Rule:
     """What holds; in which file, as `there`; what stands there without the rule; the test that sees it."""
 
-    door: str
+    surface: str
     name: str
     file: str
     there: str
@@ -30,11 +31,11 @@ class Rule:
     test: str
 
 
-def _rules(door: str, file: str, tests: str, *rows: tuple[str, str, str, str]) -> list[Rule]:
+def _rules(surface: str, file: str, tests: str, *rows: tuple[str, str, str, str]) -> list[Rule]:
     """Rules of one file and one file of tests; a test of another file names it."""
     return [
         Rule(
-            door=door,
+            surface=surface,
             name=name,
             file=f"sandbox/{file}",
             there=there,
@@ -453,7 +454,7 @@ RULES: Sequence[Rule] = (
         ),
         (
             "16 KiB of an answer",
-            "        self._answer.body += data[:room]\n",
+            "        self._answer.body += data[:left]\n",
             "        self._answer.body += data\n",
             "test_16_kib_of_an_answer_are_kept_and_a_longer_one_is_not_downloaded",
         ),
@@ -610,7 +611,7 @@ RULES: Sequence[Rule] = (
 @contextmanager
 def copy() -> Iterator[Path]:
     """A copy of the project, from which rules can be taken out."""
-    with tempfile.TemporaryDirectory(prefix="doors-") as folder:
+    with tempfile.TemporaryDirectory(prefix="removed-rules-") as folder:
         for name in COPIED:
             shutil.copytree(ROOT / name, Path(folder) / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
@@ -658,18 +659,18 @@ def verdict(rule: Rule, folder: Path) -> str:
 
 def main() -> int:
     words = sys.argv[1:]
-    rules = [rule for rule in RULES if not words or any(word in f"{rule.door} {rule.name}" for word in words)]
+    rules = [rule for rule in RULES if not words or any(word in f"{rule.surface} {rule.name}" for word in words)]
     missing = 0
     with copy() as folder:
         whole = run(folder, *dict.fromkeys(rule.test for rule in rules))
         if whole.returncode:
             print(whole.stdout[-3000:])
             return 1
-        print("| door | rule | test that fails without it | tried |\n| --- | --- | --- | --- |")
+        print("| surface | rule | test that fails without it | tried |\n| --- | --- | --- | --- |")
         for rule in rules:
             said = verdict(rule, folder)
             missing += said != "fails"
-            print(f"| {rule.door} | {rule.name} | {rule.test} | {said} |", flush=True)
+            print(f"| {rule.surface} | {rule.name} | {rule.test} | {said} |", flush=True)
     return int(missing > 0)
 
 

@@ -12,7 +12,7 @@ from sandbox.model import (
     OutcomeKind,
     WebhookDelivery,
 )
-from sandbox.pages.debugger import DOCUMENTED, Effect, in_order, oddities
+from sandbox.pages.details import DOCUMENTED, Effect, in_order, oddities
 from sandbox.pages.formatting import spelled
 from tests import samples
 

@@ -1,5 +1,4 @@
-"""What an unfolded bubble says beyond the wire: what was sent upon what, what follows the last attempt, and what is odd
-about a payload that somebody wrote.
+"""Details of a message on its page: cause and effect, what follows the last attempt, and oddities of an edited payload.
 
 Functions of the model, and of what is read in `database.read`; no templates, and nothing is written.
 """
@@ -50,7 +49,7 @@ class Effect:
 
     @property
     def answer(self) -> str:
-        """What the application answered to that attempt; empty while it is under way."""
+        """The application's answer to that attempt in words; empty while it is under way."""
         outcome = self.attempt.outcome
         if outcome is None:
             return ""
@@ -92,7 +91,7 @@ def effects(
 
 
 def _attempts(db: Queries, text: Message) -> Sequence[Attempt]:
-    return in_order(each for owed in outbox.of_message(db, text.seq) for each in outbox.attempts(db, owed.seq))
+    return in_order(each for it in outbox.of_message(db, text.seq) for each in outbox.attempts(db, it.seq))
 
 
 def _begun(db: Queries, before: int, delivery_seq: int, at_ms: int) -> int:
@@ -111,7 +110,7 @@ class Ending:
 
 
 def ending(it: WebhookDelivery, last: Attempt | None, account: Account, *, waits: bool) -> Ending | None:
-    """What follows the attempts of a webhook delivery; None while one is under way. `waits`: for an earlier one."""
+    """The point after the attempts of a webhook delivery; None while one is under way. `waits`: for an earlier one."""
     match it.state:
         case DeliveryState.IN_FLIGHT:
             return None
