@@ -20,6 +20,10 @@ from typing import Any, Generic, TypeVar, Unpack
 
 from sandbox.client import AsyncSandboxClient, SandboxClient
 from sandbox.errors import SandboxError
+from sandbox.objects.derive import from_json
+from sandbox.objects.messages import Difference, Message, NearMiss, Problem, Request, Waited
+from sandbox.objects.scenarios import Fault, Finding, Miss
+from sandbox.objects.webhooks import Attempt
 from sandbox.testkit import failure_messages, own_sandbox
 from sandbox.testkit.assertions import (
     CALLS,
@@ -61,19 +65,6 @@ from sandbox.testkit.handset import (
 )
 from sandbox.testkit.own_sandbox import Own
 from sandbox.testkit.transport import CallPlan, PlanRunner, Transport, plan_method, plan_property
-from sandbox.testkit.types import (
-    Attempt,
-    Difference,
-    Fault,
-    Finding,
-    Message,
-    Miss,
-    NearMiss,
-    Problem,
-    Request,
-    Waited,
-    read,
-)
 
 __all__ = [
     "AsyncClock",
@@ -313,14 +304,14 @@ class SandboxMethods(OfAccount, Generic[D, R]):
     def findings(self) -> CallPlan[list[Finding]]:
         """Findings, what is suspicious about the application, newest first."""
         answer = yield CALLS.list("findings")
-        return [read(Finding, each) for each in answer["findings"]]
+        return [from_json(Finding, each) for each in answer["findings"]]
 
     @plan_method
     def fail_next(
         self, times: int = 1, *, status: int = 503, on: str = "sendsms", body: str | None = None
     ) -> CallPlan[Fault]:
         """Let the next `times` calls to the gateway (or webhooks, with `on="webhook"`) fail with a status."""
-        return read(Fault, (yield CALLS.add_fault(on, {"status": status, "body": body}, times=times)))
+        return from_json(Fault, (yield CALLS.add_fault(on, {"status": status, "body": body}, times=times)))
 
     @plan_method
     def scenario(self, scenario: "str | Path", handset: "str | Handset | AsyncHandset | None" = None) -> CallPlan[R]:
@@ -373,7 +364,7 @@ class SandboxMethods(OfAccount, Generic[D, R]):
             answer = yield CALLS.list("findings")
         except SandboxError as error:
             return [("report", f"What happened could not be read: {error}")]
-        findings = failure_messages.findings([read(Finding, each) for each in answer["findings"]])
+        findings = failure_messages.findings([from_json(Finding, each) for each in answer["findings"]])
         sections = [("findings", findings)]
         if not brief:
             sections = [
@@ -543,7 +534,7 @@ class Server:
         if self._own is None or self._own.last_unowned() <= self._unowned_after:
             return []
         answer = yield CALLS.list("requests", unowned=True, after=self._unowned_after, limit=MOST)
-        return [read(Request, each) for each in reversed(answer["requests"])]
+        return [from_json(Request, each) for each in reversed(answer["requests"])]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ LINES = 600
 # Imports go down this list only, folder by folder; within a folder, in the order that its `__init__.py` states.
 LAYERS = (
     *("errors", "model", "clock", "settings"),
-    *("system", "wire", "rules", "scenario", "store", "transfer", "webhooks", "core", "http"),
+    *("system", "wire", "objects", "rules", "scenario", "store", "transfer", "webhooks", "core", "http"),
     *("api", "pages"),
     *("asgi", "demo", "server"),
     *("testkit", "client", "hostile", "testing"),

@@ -10,11 +10,9 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from sandbox.api import event_stream, objects
-from sandbox.api.objects import Shape
 from sandbox.api.operations import V1, ApiCall, Content, answer, operation
 from sandbox.core.services import Listeners, Services
 from sandbox.errors import Busy, Invalid, NotFound
-from sandbox.http import schema
 from sandbox.http.access import Receive, Scope, Send
 from sandbox.http.fields import (
     MAX_ADVANCE_S,
@@ -27,8 +25,10 @@ from sandbox.http.fields import (
     required,
     usually,
 )
-from sandbox.http.schema import Schema
 from sandbox.model import Account
+from sandbox.objects import schema
+from sandbox.objects.derive import Json
+from sandbox.objects.schema import Schema
 from sandbox.settings import KEYS, RETRY_PRESETS, Key, account_from
 from sandbox.wire.problems import quote
 
@@ -41,12 +41,12 @@ def _setting(key: Key) -> Schema:
         case Key(name="shortcodes"):
             made = schema.array(schema.text(pattern="^[0-9]{3,15}$"))
         case Key(name="retry"):
-            offsets = {**schema.array(schema.whole(minimum=1, maximum=86_400)), "maxItems": 20}
+            offsets = {**schema.array(schema.integer(minimum=1, maximum=86_400)), "maxItems": 20}
             made = {"anyOf": [schema.choice(RETRY_PRESETS), offsets]}
         case Key(choices=(_, *_)):
             made = schema.choice(key.choices)
         case Key(is_bool=True):
-            made = schema.flag()
+            made = schema.boolean()
         case _:
             made = schema.text()
     made = {**made, "description": key.help}
@@ -60,7 +60,7 @@ _SETTINGS["token"] |= {"pattern": "^[!-~]{1,256}$"}
 
 def _settings(required: Sequence[str], examples: Mapping[str, str]) -> Schema:
     shown = {name: {**_SETTINGS[name], "examples": [example]} for name, example in examples.items()}
-    return schema.record({**_SETTINGS, **shown}, optional=_SETTINGS.keys() - set(required))
+    return schema.obj({**_SETTINGS, **shown}, optional=_SETTINGS.keys() - set(required))
 
 
 NEW_ACCOUNT = _settings(("name", "token"), {"name": "team-2", "token": "a-token-of-team-2"})
@@ -157,7 +157,7 @@ ACTION = required("action", Choice(("freeze", "advance", "resume", "system")), "
 SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 3600)
 
 
-async def _clock(services: Services) -> Shape:
+async def _clock(services: Services) -> Json:
     return objects.clock(
         services.clock, await services.database.read(partial(services.scheduler.next_timers, limit=10))
     )
@@ -212,7 +212,7 @@ SCOPE = optional("scope", TextKind(), "An account's name; `all`, or nothing, is 
     group="Bench",
     account="any",
     body=(SCOPE,),
-    answers={200: schema.record({"reset": schema.text("The account's name, or `all`.", "default")})},
+    answers={200: schema.obj({"reset": schema.text("The account's name, or `all`.", "default")})},
     errors={404: "There is no such account."},
 )
 async def reset(call: ApiCall) -> Response:

@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from sandbox.api import objects, scenario_objects
+from sandbox.api import objects
 from sandbox.clock import to_iso
 from sandbox.core.bus import Bus
 from sandbox.errors import StorageError
 from sandbox.model import Event, EventType
+from sandbox.objects.derive import Json
 from sandbox.store import faults, journal, messages, outbox, scenarios
 from sandbox.store.database import Database, Queries
 
@@ -87,7 +88,7 @@ async def _written(database: Database, entries: Sequence[Event], *, full: bool) 
     return b"".join(_event(entry, thing) for entry, thing in zip(entries, things, strict=True))
 
 
-def _event(entry: Event, thing: objects.Shape) -> bytes:
+def _event(entry: Event, thing: Json) -> bytes:
     data = {
         "seq": entry.seq,
         "at": to_iso(entry.at_ms),
@@ -100,7 +101,7 @@ def _event(entry: Event, thing: objects.Shape) -> bytes:
     return f"id: {entry.seq}\nevent: {entry.kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def _identifier(entry: Event) -> objects.Shape:
+def _identifier(entry: Event) -> Json:
     if entry.kind in _OF_MESSAGE:
         return {"message_id": f"m{entry.subject}"}
     if entry.kind is EventType.MESSAGE_REFUSED:
@@ -114,7 +115,7 @@ def _identifier(entry: Event) -> objects.Shape:
     return {}
 
 
-def _thing(db: Queries, entry: Event) -> objects.Shape:
+def _thing(db: Queries, entry: Event) -> Json:
     made = _identifier(entry)
     if entry.kind in _OF_MESSAGE:
         message = messages.get(db, entry.subject)
@@ -129,8 +130,8 @@ def _thing(db: Queries, entry: Event) -> objects.Shape:
         )
     elif entry.kind is EventType.FAULT_CHANGED:
         fault = faults.get(db, entry.subject)
-        made["fault"] = None if fault is None else scenario_objects.fault(fault)
+        made["fault"] = None if fault is None else objects.fault(fault)
     elif entry.kind in _OF_RUN:
         run = scenarios.get_whole(db, entry.subject)
-        made["run"] = None if run is None else scenario_objects.run(run)
+        made["run"] = None if run is None else objects.run(run)
     return made

@@ -6,21 +6,23 @@ only arguments and answers.
 
 from starlette.responses import Response
 
-from sandbox.api import scenario_objects
+from sandbox.api import objects
 from sandbox.api.messages import FILTERS, LIMIT, NEXT, STATE
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.errors import NotFound
-from sandbox.http import schema
 from sandbox.http.fields import Identifier, body_schema, required
 from sandbox.model import Drop, FaultOn
+from sandbox.objects import schema
 from sandbox.scenario import fault_spec
 from sandbox.store import faults
 
 FAULT_ID = required("id", Identifier("f"), "The fault.", "f17")
 
-_EFFECT = schema.record(
+_EFFECT = schema.obj(
     {
-        "status": schema.nullable(schema.whole("The status that is answered instead.", 503, minimum=400, maximum=599)),
+        "status": schema.nullable(
+            schema.integer("The status that is answered instead.", 503, minimum=400, maximum=599)
+        ),
         "body": schema.nullable(schema.text("The body of that answer; without it, the usual one of a failure.")),
         "delay_s": schema.nullable(
             schema.number(
@@ -37,13 +39,13 @@ _EFFECT = schema.record(
             )
         ),
         "hold": schema.nullable(
-            schema.flag("No answer at all, until the fault is removed, the account is reset, or the client leaves.")
+            schema.boolean("No answer at all, until the fault is removed, the account is reset, or the client leaves.")
         ),
     },
     optional=("status", "body", "delay_s", "drop", "hold"),
 )
 # What `fault_from` reads.
-NEW_FAULT = schema.record(
+NEW_FAULT = schema.obj(
     {
         "on": schema.choice(FaultOn, "What fails: calls to the gateway, or webhooks.", "sendsms"),
         "match": schema.nullable(
@@ -53,7 +55,7 @@ NEW_FAULT = schema.record(
             }
         ),
         "times": schema.nullable(
-            schema.whole(
+            schema.integer(
                 "How many calls, 1 if it is left out; null: until it is removed.",
                 2,
                 minimum=1,
@@ -75,7 +77,7 @@ NEW_FAULT = schema.record(
     f"{V1}/faults",
     group="Faults",
     query=(LIMIT, NEXT),
-    answers={200: schema.page("faults", scenario_objects.FAULT)},
+    answers={200: schema.page("faults", objects.FAULT)},
 )
 async def list_faults(call: ApiCall) -> Response:
     """The faults of the account, newest first; those that are used up as well."""
@@ -83,7 +85,7 @@ async def list_faults(call: ApiCall) -> Response:
     found = await call.services.database.read(
         lambda db: faults.page(db, account=account, before=call[NEXT], limit=limit)
     )
-    return listed("faults", found, scenario_objects.fault, limit)
+    return listed("faults", found, objects.fault, limit)
 
 
 @operation(
@@ -91,7 +93,7 @@ async def list_faults(call: ApiCall) -> Response:
     f"{V1}/faults",
     group="Faults",
     body=NEW_FAULT,
-    answers={201: scenario_objects.FAULT},
+    answers={201: objects.FAULT},
     errors={409: "The account has 1,000 faults that are not used up."},
 )
 async def add_fault(call: ApiCall) -> Response:
@@ -100,7 +102,7 @@ async def add_fault(call: ApiCall) -> Response:
     The first fault that fits a call strikes it.
     """
     made = await call.services.control.add_fault(call.account.name, fault_spec.fault_from(call.body))
-    return answer(scenario_objects.fault(made), 201)
+    return answer(objects.fault(made), 201)
 
 
 @operation("DELETE", f"{V1}/faults", group="Faults", answers={204: None})
@@ -110,14 +112,14 @@ async def remove_faults(call: ApiCall) -> Response:
     return Response(status_code=204)
 
 
-@operation("GET", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={200: scenario_objects.FAULT})
+@operation("GET", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={200: objects.FAULT})
 async def get_fault(call: ApiCall) -> Response:
     """One fault, and how often it struck."""
     seq = call[FAULT_ID]
     found = await call.services.database.read(lambda db: faults.get(db, seq))
     if found is None or found.account != call.account.name:
         raise NotFound(f"There is no fault f{seq} in the account {call.account.name}.")
-    return answer(scenario_objects.fault(found))
+    return answer(objects.fault(found))
 
 
 @operation("DELETE", f"{V1}/faults/{{id}}", group="Faults", places=(FAULT_ID,), answers={204: None})

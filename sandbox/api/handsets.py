@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from sandbox.api import objects
 from sandbox.api.messages import LIMIT
-from sandbox.api.objects import Shape
 from sandbox.api.operations import V1, ApiCall, answer, operation
 from sandbox.api.webhooks import WAIT, delivery_shape
 from sandbox.clock import to_iso
@@ -23,8 +22,9 @@ from sandbox.http.fields import (
     optional,
     required,
 )
-from sandbox.http.schema import page
 from sandbox.model import HandsetState, TextRequest
+from sandbox.objects.derive import Json
+from sandbox.objects.schema import page
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import messages
 from sandbox.wire.numbers import TELCOS
@@ -162,7 +162,7 @@ async def send(call: ApiCall) -> Response:
 
 async def _text(call: ApiCall, texting: TextRequest) -> Response:
     done = await call.services.control.text(texting, delay_ms=round((call[DELAY_S] or 0) * 1000), wait_s=call[WAIT])
-    made: Shape = {
+    made: Json = {
         "message": None if done.message is None else objects.message(done.message),
         "webhook_delivery": None if done.delivery is None else await delivery_shape(call.services, done.delivery.seq),
     }

@@ -32,8 +32,9 @@ from sandbox.http.fields import (
     usually,
 )
 from sandbox.http.request import while_connected
-from sandbox.http.schema import page
 from sandbox.model import Account, Direction, Encoding, Message
+from sandbox.objects.messages import MESSAGE_STATES
+from sandbox.objects.schema import page
 from sandbox.rules import matching
 from sandbox.rules.matching import Match
 from sandbox.store import messages
@@ -57,7 +58,7 @@ PATTERN = optional(
     "pattern", TextKind(), "A regular expression that is looked for in the text; 200 characters at most."
 )
 IGNORE_CASE = usually("ignore_case", Flag(), False, "Whether `text` and `pattern` take A for a.")
-STATE = optional("state", Choice(objects.MESSAGE_STATES), "The state, as it is now.")
+STATE = optional("state", Choice(MESSAGE_STATES), "The state, as it is now.")
 SEGMENTS = optional("segments", Whole(1, 1000), "How many SMS the text takes.")
 ENCODING = optional("encoding", Choice(tuple(Encoding)), "The encoding that the text needs.")
 FILTERS = (TO, FROM, SESSION_ID, DIRECTION, TEXT, PATTERN, IGNORE_CASE, STATE, SEGMENTS, ENCODING)

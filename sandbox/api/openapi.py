@@ -13,13 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.api import operations
-from sandbox.api.objects import FAILURE, PROBLEM, STATUS
 from sandbox.api.operations import ApiCall, Content, Operation, operation
 from sandbox.api.routes import OPERATIONS as CONTROL
 from sandbox.core.gateway import PATH
-from sandbox.http import schema
 from sandbox.http.fields import Argument, body_schema
-from sandbox.http.schema import Schema, example_of
+from sandbox.objects import schema
+from sandbox.objects.problems import FAILURE, PROBLEM, STATUS
+from sandbox.objects.schema import Schema, example_of
 from sandbox.wire.payloads import to_json
 from sandbox.wire.problems import CATALOGUE, WANTED
 from sandbox.wire.requests import EXAMPLE, KEYS
@@ -296,13 +296,13 @@ def example_answers(it: Operation) -> Iterator[tuple[int, str]]:
 
 def _sendsms() -> Schema:
     """As wire/ says it: what is accepted, and every status with the codes that imply it."""
-    strict = schema.record({name: schema.text(WANTED[name]) for name in (*KEYS, "ref_id")}, optional=("ref_id",))
+    strict = schema.obj({name: schema.text(WANTED[name]) for name in (*KEYS, "ref_id")}, optional=("ref_id",))
     strict["properties"]["message"] |= {"minLength": 1, "maxLength": 1600}
     strict["properties"]["sent_date"] |= {"format": "date-time"}
     accepted = {
         "type": "object",
         "properties": {
-            "status_code": schema.whole(example=200),
+            "status_code": schema.integer(example=200),
             "message": schema.text(example="Message accepted"),
             "reference_id": schema.text("The message.", "m12"),
         },

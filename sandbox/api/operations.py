@@ -20,8 +20,8 @@ from sandbox.errors import Busy, Conflict, Invalid, NotFound, SandboxError, Stor
 from sandbox.http.access import problem_json, read_body
 from sandbox.http.fields import Argument, Fields, Given
 from sandbox.http.request import account_of, query_of, services_of
-from sandbox.http.schema import Schema
 from sandbox.model import Account
+from sandbox.objects.schema import Schema
 from sandbox.wire.payloads import to_json
 from sandbox.wire.requests import decode_json
 

@@ -11,13 +11,14 @@ from functools import partial
 
 from starlette.responses import Response, StreamingResponse
 
-from sandbox.api import objects, scenario_objects
+from sandbox.api import objects
 from sandbox.api.handsets import MSISDN
 from sandbox.api.operations import V1, ApiCall, Complained, Content, Unfinished, answer, operation
 from sandbox.errors import StorageError
 from sandbox.http.fields import Choice, Short, optional, usually
-from sandbox.http.schema import mapping, page, text
 from sandbox.model import Attempt, Message
+from sandbox.objects.problems import IMPORTED
+from sandbox.objects.schema import mapping, page, text
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
 
@@ -26,7 +27,7 @@ from sandbox.store.database import Queries
     "GET",
     f"{V1}/findings",
     group="Messages",
-    answers={200: page("findings", scenario_objects.FINDING, last="always null: they come all at once")},
+    answers={200: page("findings", objects.FINDING, last="always null: they come all at once")},
 )
 async def list_findings(call: ApiCall) -> Response:
     """What is suspicious about the application, from the record of the newest 2,000 messages.
@@ -38,7 +39,7 @@ async def list_findings(call: ApiCall) -> Response:
 
     name, deadline_ms = call.account.name, round(call.services.settings.webhook_deadline_s * 1000)
     found = await call.services.database.read(lambda db: stored_findings.findings(db, name, deadline_ms=deadline_ms))
-    return answer({"findings": [scenario_objects.finding(each) for each in found], "next": None})
+    return answer({"findings": [objects.finding(each) for each in found], "next": None})
 
 
 AS = usually("as", Choice(("text", "scenario", "pytest")), "text", "For people, to be played again, or as a test.")
@@ -150,7 +151,7 @@ async def export(call: ApiCall) -> Response:
         schema={"description": "JSON Lines, as an export answers them; sent as JSON, like all that changes something."},
         example=_FILE,
     ),
-    answers={201: objects.IMPORTED},
+    answers={201: IMPORTED},
     errors={
         409: "The account was reset meanwhile, or removed and added again: what was in went with it.",
         503: "The database cannot be used: `imported` says how far it came, and the same file sent again goes on.",

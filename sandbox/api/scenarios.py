@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from sandbox.api import scenario_objects
+from sandbox.api import objects
 from sandbox.api.messages import LIMIT, NEXT
-from sandbox.api.objects import Shape
 from sandbox.api.operations import V1, ApiCall, Complained, answer, listed, operation
 from sandbox.errors import NotFound
 from sandbox.http.fields import Choice, Identifier, Name, Phone, TextKind, optional, required
-from sandbox.http.schema import page
 from sandbox.model import RunState
+from sandbox.objects.derive import Json
+from sandbox.objects.schema import page
 from sandbox.scenario import catalogue, reading
 from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios
@@ -39,10 +39,10 @@ SOURCE = required(
 )
 
 
-def _listed(name: str, source: str, *, own: bool) -> Shape:
+def _listed(name: str, source: str, *, own: bool) -> Json:
     found = reading.read(source)
     scenario = found if isinstance(found, Scenario) else None  # None: another version of the sandbox understood it
-    return scenario_objects.scenario(name, scenario, own=own)
+    return objects.scenario(name, scenario, own=own)
 
 
 def _known(account: str, db: Queries) -> dict[str, tuple[str, bool]]:
@@ -55,14 +55,14 @@ def _known(account: str, db: Queries) -> dict[str, tuple[str, bool]]:
     "GET",
     f"{V1}/scenarios",
     group=_GROUP,
-    answers={200: page("scenarios", scenario_objects.SCENARIO, last="always null: they come all at once")},
+    answers={200: page("scenarios", objects.SCENARIO, last="always null: they come all at once")},
 )
 async def list_scenarios(call: ApiCall) -> Response:
     """The scenarios that can be played, by name: built-in ones and the account's own."""
     name = call.account.name
     known = await call.services.database.read(lambda db: _known(name, db))
 
-    def shaped() -> Iterator[Shape]:
+    def shaped() -> Iterator[Json]:
         return (_listed(each, source, own=own) for each, (source, own) in known.items())
 
     return answer({"scenarios": await asyncio.to_thread(lambda: list(shaped())), "next": None})
@@ -76,7 +76,7 @@ async def _source_of(call: ApiCall, name: str) -> tuple[str, bool]:
     return known[name]
 
 
-@operation("GET", _ONE, group=_GROUP, places=(NAME,), answers={200: scenario_objects.SCENARIO_WITH_SOURCE})
+@operation("GET", _ONE, group=_GROUP, places=(NAME,), answers={200: objects.SCENARIO_WITH_SOURCE})
 async def get_scenario(call: ApiCall) -> Response:
     """One scenario, with its source."""
     source, own = await _source_of(call, call[NAME])
@@ -90,7 +90,7 @@ async def get_scenario(call: ApiCall) -> Response:
     group=_GROUP,
     places=(OWN_NAME,),
     body=(SOURCE,),
-    answers={200: scenario_objects.SCENARIO_WITH_SOURCE, 201: scenario_objects.SCENARIO_WITH_SOURCE},
+    answers={200: objects.SCENARIO_WITH_SOURCE, 201: objects.SCENARIO_WITH_SOURCE},
 )
 async def put_scenario(call: ApiCall) -> Response:
     """Write a scenario of the account's own, or write it anew. Runs under way go on as they began.
@@ -101,9 +101,9 @@ async def put_scenario(call: ApiCall) -> Response:
     name, source = call[OWN_NAME], call[SOURCE]
     found = await asyncio.to_thread(reading.read, source)
     if not isinstance(found, Scenario):
-        raise Complained(*(scenario_objects.complaint(each) for each in found))
+        raise Complained(*(objects.error_in_source(each) for each in found))
     _, is_new = await call.services.runner.put(call.account.name, name, source)
-    return answer({**scenario_objects.scenario(name, found, own=True), "source": source}, 201 if is_new else 200)
+    return answer({**objects.scenario(name, found, own=True), "source": source}, 201 if is_new else 200)
 
 
 @operation(
@@ -133,13 +133,13 @@ RUN_ID = required("id", Identifier("s"), "The run.", "s18")
     group=_GROUP,
     places=(NAME,),
     body=(MSISDN,),
-    answers={201: scenario_objects.RUN},
+    answers={201: objects.RUN},
     errors={409: "A script is playing the handset."},
 )
 async def start_run(call: ApiCall) -> Response:
     """Play a scenario from now on."""
     run = await call.services.runner.start(call.account.name, name=call[NAME], msisdn=call[MSISDN])
-    return answer(scenario_objects.run(run), 201)
+    return answer(objects.run(run), 201)
 
 
 @operation(
@@ -148,16 +148,14 @@ async def start_run(call: ApiCall) -> Response:
     group=_GROUP,
     places=(NAME,),
     query=(LIMIT, STATE, NEXT),
-    answers={200: page("runs", scenario_objects.RUN)},
+    answers={200: page("runs", objects.RUN)},
 )
 async def list_runs_of_scenario(call: ApiCall) -> Response:
     """The runs of one scenario, newest first."""
     return await _list_runs(call, call[NAME])
 
 
-@operation(
-    "GET", f"{V1}/runs", group=_GROUP, query=(LIMIT, STATE, NEXT), answers={200: page("runs", scenario_objects.RUN)}
-)
+@operation("GET", f"{V1}/runs", group=_GROUP, query=(LIMIT, STATE, NEXT), answers={200: page("runs", objects.RUN)})
 async def list_runs(call: ApiCall) -> Response:
     """The runs of all scenarios, newest first."""
     return await _list_runs(call, None)
@@ -170,7 +168,7 @@ async def _list_runs(call: ApiCall, scenario: str | None) -> Response:
             db, account=account, scenario=scenario, state=call[STATE], before=call[NEXT], limit=limit
         )
     )
-    return listed("runs", found, scenario_objects.run, limit)
+    return listed("runs", found, objects.run, limit)
 
 
 async def _own_run(call: ApiCall) -> Run:
@@ -181,10 +179,10 @@ async def _own_run(call: ApiCall) -> Run:
     return found
 
 
-@operation("GET", _RUN, group=_GROUP, places=(NAME, RUN_ID), answers={200: scenario_objects.RUN})
+@operation("GET", _RUN, group=_GROUP, places=(NAME, RUN_ID), answers={200: objects.RUN})
 async def get_run(call: ApiCall) -> Response:
     """One run: where it stands, and which messages it did not know what to do with."""
-    return answer(scenario_objects.run(await _own_run(call)))
+    return answer(objects.run(await _own_run(call)))
 
 
 @operation(
@@ -192,13 +190,13 @@ async def get_run(call: ApiCall) -> Response:
     f"{_RUN}/stop",
     group=_GROUP,
     places=(NAME, RUN_ID),
-    answers={200: scenario_objects.RUN},
+    answers={200: objects.RUN},
     errors={409: "It has ended already."},
 )
 async def stop_run(call: ApiCall) -> Response:
     """End a run. What it had planned does not happen, and its faults are removed."""
     run = await _own_run(call)
-    return answer(scenario_objects.run(await call.services.runner.stop(run.account, run.seq)))
+    return answer(objects.run(await call.services.runner.stop(run.account, run.seq)))
 
 
 OPERATIONS = (

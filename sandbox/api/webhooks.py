@@ -5,9 +5,8 @@ When an attempt is due, and what follows it, is decided in webhooks/; here are o
 
 from starlette.responses import Response
 
-from sandbox.api import objects, scenario_objects
+from sandbox.api import objects
 from sandbox.api.messages import LIMIT, NEXT
-from sandbox.api.objects import Shape
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.core.control import DEFAULT_WAIT_S
 from sandbox.core.services import Services
@@ -23,8 +22,9 @@ from sandbox.http.fields import (
     usually,
 )
 from sandbox.http.request import own_delivery, while_connected
-from sandbox.http.schema import page
 from sandbox.model import DeliveryState, WebhookDelivery
+from sandbox.objects.derive import Json
+from sandbox.objects.schema import page
 from sandbox.store import outbox
 from sandbox.store.database import Queries
 
@@ -43,10 +43,10 @@ EDITED = optional(
 )
 
 
-async def delivery_shape(services: Services, seq: int) -> Shape | None:
+async def delivery_shape(services: Services, seq: int) -> Json | None:
     """A webhook delivery with its attempts; None if it is gone."""
 
-    def read(db: Queries) -> Shape | None:
+    def read(db: Queries) -> Json | None:
         found = outbox.get(db, seq)
         return None if found is None else objects.delivery(found, outbox.attempts(db, seq))
 
@@ -124,7 +124,7 @@ URL = optional("url", TextKind(2048), "Where to look; without it, the account's 
 POST = usually("post", Flag(), False, "Whether to post a sample reply, marked as one, and look at the answer.", True)
 
 
-@operation("POST", f"{V1}/doctor", group=_GROUP, body=(URL, POST), answers={200: scenario_objects.REPORT})
+@operation("POST", f"{V1}/doctor", group=_GROUP, body=(URL, POST), answers={200: objects.REPORT})
 async def examine(call: ApiCall) -> Response:
     """Say what stands in the way of webhooks, and what to do about it.
 
@@ -145,7 +145,7 @@ async def examine(call: ApiCall) -> Response:
             own_addresses=lambda: (own,),
         ),
     )
-    return answer(scenario_objects.report(found))
+    return answer(objects.report(found))
 
 
 async def _shown(call: ApiCall, delivery: WebhookDelivery, status: int = 200) -> Response:

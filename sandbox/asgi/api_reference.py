@@ -16,7 +16,7 @@ from sandbox.api import openapi
 from sandbox.api.openapi import GROUPS, OPERATIONS
 from sandbox.api.operations import Content, Operation
 from sandbox.http.request import services_of
-from sandbox.http.schema import Schema
+from sandbox.objects.schema import Schema
 from sandbox.pages.formatting import shell_word
 from sandbox.pages.render import environment
 

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from sandbox.core.control import DEFAULT_WAIT_S
 from sandbox.errors import Invalid, NotFound
-from sandbox.http import schema as schemas
-from sandbox.http.schema import Schema
 from sandbox.model import MAX_PAYLOAD, Msisdn, Shortcode
+from sandbox.objects import schema as schemas
+from sandbox.objects.schema import Schema
 from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
 from sandbox.wire.problems import problem, quote
 from sandbox.wire.requests import MAX_OPAQUE, unusable_character
@@ -130,7 +130,7 @@ class Whole(Kind[int]):
 
     @property
     def schema(self) -> Schema:
-        return schemas.whole(minimum=self.least, maximum=self.most)
+        return schemas.integer(minimum=self.least, maximum=self.most)
 
     def written(self, text: str) -> object:
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text
@@ -146,7 +146,7 @@ class Whole(Kind[int]):
 class Flag(Kind[bool]):
     @property
     def schema(self) -> Schema:
-        return schemas.flag()
+        return schemas.boolean()
 
     def written(self, text: str) -> object:
         return {"true": True, "false": False}.get(text, text)
@@ -420,7 +420,7 @@ class ObjectKind(Kind[Given]):
 def body_schema(arguments: Iterable[Argument[Any]]) -> Schema:
     """The object that holds these arguments. One that is not required may be null as well."""
     arguments = tuple(arguments)
-    return schemas.record(
+    return schemas.obj(
         {each.name: each.schema if each.required else schemas.nullable(each.schema) for each in arguments},
         optional=[each.name for each in arguments if not each.required],
     )

@@ -12,10 +12,11 @@ from weakref import WeakSet
 
 from sandbox.client import Endpoints
 from sandbox.errors import SandboxError
+from sandbox.objects.derive import from_json
+from sandbox.objects.messages import Message, NearMiss, Request, Waited
 from sandbox.testkit import failure_messages
 from sandbox.testkit.failure_messages import Situation
 from sandbox.testkit.transport import Awaiting, Blocking, CallPlan, Json, PlanRunner, Refused
-from sandbox.testkit.types import Message, NearMiss, Request, Waited, read
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ def match_of(text: str | None, filters: Mapping[str, object], kind: type = Filte
 def found(match: Mapping[str, object], after: int = 0) -> CallPlan[list[Message]]:
     """The messages that fit now, oldest first."""
     answer = yield CALLS.wait(timeout=0, after=after, **match)
-    return list(read(Waited, answer).messages)
+    return list(from_json(Waited, answer).messages)
 
 
 def awaited(
@@ -105,7 +106,7 @@ def awaited(
     """
     __tracebackhide__ = True
     answer = yield CALLS.wait(timeout=timeout, count=count, after=after, **match)
-    waited = read(Waited, answer)
+    waited = from_json(Waited, answer)
     if waited.satisfied:
         return list(waited.messages[:count])
     near = _near(waited)
@@ -136,7 +137,7 @@ def verified(
     after: int | None = None,
 ) -> CallPlan[Waited]:
     answer = yield CALLS.verify(match, exactly=exactly, at_least=at_least, at_most=at_most, within=within, after=after)
-    waited = read(Waited, answer)
+    waited = from_json(Waited, answer)
     context.near_misses += _near(waited)
     return waited
 
@@ -204,7 +205,7 @@ def scenery(context: AccountContext, who: str = "") -> CallPlan[Situation]:
 def own_requests(**filters: str) -> CallPlan[list[Request]]:
     """Calls to the gateway with the account's token, oldest first."""
     answer = yield CALLS.list("requests", limit=MOST, **filters)
-    return [read(Request, each) for each in reversed(answer["requests"])]
+    return [from_json(Request, each) for each in reversed(answer["requests"])]
 
 
 def requests(context: AccountContext, **filters: str) -> CallPlan[list[Request]]:
@@ -222,7 +223,7 @@ def transcript(number: str, as_: str = "text") -> CallPlan[str]:
 def transcripts(most: int = MOST) -> CallPlan[str]:
     """The conversations of all handsets, or of those that had something to say last."""
     answer = yield CALLS.list("messages", limit=MOST)
-    numbers = dict.fromkeys(read(Message, each).handset for each in answer["messages"])
+    numbers = dict.fromkeys(from_json(Message, each).handset for each in answer["messages"])
     texts = []
     for number in reversed(list(numbers)[:most]):
         texts.append((yield from transcript(number)))

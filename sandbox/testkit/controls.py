@@ -11,6 +11,8 @@ from typing import Unpack
 
 from sandbox.clock import stopwatch
 from sandbox.errors import SandboxError
+from sandbox.objects.derive import from_json
+from sandbox.objects.scenarios import Fault, Miss
 from sandbox.settings import visible
 from sandbox.testkit import failure_messages
 from sandbox.testkit.assertions import (
@@ -28,7 +30,6 @@ from sandbox.testkit.assertions import (
     scenery,
 )
 from sandbox.testkit.transport import CallPlan, Json, Refused, plan_method
-from sandbox.testkit.types import Fault, Miss, read
 
 PATIENCE_S = 5.0  # with what has no time of its own
 MOST_WAIT_S = 300.0  # in one call
@@ -102,13 +103,13 @@ class FaultsMethods(OfAccount):
         """
         effect = {"status": status, "body": body, "delay_s": delay_s, "drop": drop, "hold": hold}
         match = match_of(text, filters, AccountFilters)
-        return read(Fault, (yield CALLS.add_fault(on, effect, times=times, match=match)))
+        return from_json(Fault, (yield CALLS.add_fault(on, effect, times=times, match=match)))
 
     @plan_method
     def all(self) -> CallPlan[list[Fault]]:
         """Those that there are, oldest first."""
         answer = yield CALLS.list("faults", limit=MOST)
-        return [read(Fault, each) for each in reversed(answer["faults"])]
+        return [from_json(Fault, each) for each in reversed(answer["faults"])]
 
     @plan_method
     def remove(self, fault: Fault) -> CallPlan[None]:
@@ -157,7 +158,7 @@ class RunMethods(LiveObject):
     @property
     def misses(self) -> Sequence[Miss]:
         """Messages that it had no use for, the newest first."""
-        return tuple(read(Miss, each) for each in self._now()["misses"])
+        return tuple(from_json(Miss, each) for each in self._now()["misses"])
 
     @property
     def settled(self) -> bool:
@@ -225,7 +226,7 @@ class RunMethods(LiveObject):
         if it["state"] == "finished":
             where = f"The scenario {it['scenario']} is finished"
         headline = f"{where}{': ' if it['reason'] else '.'}{visible(it['reason'])}"
-        misses = failure_messages.misses([read(Miss, each) for each in it["misses"]])
+        misses = failure_messages.misses([from_json(Miss, each) for each in it["misses"]])
         scene = yield from scenery(self._context, it["msisdn"] or "")
         return failure_messages.failed("\n\n".join(filter(None, [headline, misses])), scene)
 

@@ -6,8 +6,9 @@ Pure: values of the control API in, text out. Text from the wire is quoted, with
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sandbox.objects.messages import Difference, Message, NearMiss, Request
+from sandbox.objects.scenarios import Finding, Miss
 from sandbox.settings import visible
-from sandbox.testkit.types import Difference, Finding, Message, Miss, NearMiss, Request
 
 SHOWN = 10
 """How many messages, calls or findings a section names."""

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, Unpack, cast
 
 from sandbox.errors import Conflict
+from sandbox.objects.derive import from_json
+from sandbox.objects.messages import Message
+from sandbox.objects.webhooks import Attempt
 from sandbox.rules.correlation import sent_upon
 from sandbox.testkit import failure_messages
 from sandbox.testkit.assertions import (
@@ -27,7 +30,6 @@ from sandbox.testkit.assertions import (
     scenery,
 )
 from sandbox.testkit.transport import CallPlan, Json, Refused, plan_method, plan_property
-from sandbox.testkit.types import Attempt, Message, read
 
 D = TypeVar("D", bound="WebhookDeliveryMethods[Any]")
 
@@ -49,7 +51,7 @@ class WebhookDeliveryMethods(LiveObject, Generic[D]):
     @property
     def attempts(self) -> Sequence[Attempt]:
         """Every POST so far, the first one first."""
-        return tuple(read(Attempt, each) for each in self._now()["attempts"])
+        return tuple(from_json(Attempt, each) for each in self._now()["attempts"])
 
     @property
     def status_code(self) -> int | None:
@@ -82,7 +84,7 @@ class WebhookDeliveryMethods(LiveObject, Generic[D]):
     def caused(self) -> CallPlan[list[Message]]:
         """The messages that the application sent to the handset after this webhook, before its next text."""
         answer = yield CALLS.get("messages", self.message_id)
-        text = read(Message, answer)
+        text = from_json(Message, answer)
         later = yield from found({"from": text.handset, "to": text.shortcode, "direction": "mo"}, after=text.seq)
         came = yield from found({"from": text.shortcode, "to": text.handset, "direction": "mt"}, after=text.seq)
         return sent_upon(text, came, later)

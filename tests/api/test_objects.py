@@ -7,8 +7,8 @@ import pytest
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from sandbox.api import openapi
-from sandbox.api.objects import PROBLEM
-from sandbox.http.schema import Schema
+from sandbox.objects.problems import PROBLEM
+from sandbox.objects.schema import Schema
 from tests.api.asking import NUMBER, advance, in_state
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sandbox.api import openapi
 from sandbox.api import routes as api_routes
 from sandbox.api.bench import ACCOUNT_CHANGES, NEW_ACCOUNT
 from sandbox.api.operations import Content, Operation
-from sandbox.http.schema import Schema, example_of
+from sandbox.objects.schema import Schema, example_of
 from sandbox.settings import KEYS
 from sandbox.wire.problems import CATALOGUE
 from tests.api.asking import invalid

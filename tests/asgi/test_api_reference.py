@@ -12,7 +12,7 @@ import pytest
 from sandbox.api import openapi
 from sandbox.asgi.api_reference import in_words
 from sandbox.http.fields import Flag, PageCursor, Phone, Seconds, Short, TextKind, Wait, Whole
-from sandbox.http.schema import Schema, array, choice, mapping, nullable, record, text
+from sandbox.objects.schema import Schema, array, choice, mapping, nullable, obj, text
 
 if TYPE_CHECKING:
     from tests.conftest import Bench, Running
@@ -110,7 +110,7 @@ def test_with_a_control_token_the_examples_say_where_it_goes(start_sandbox: Call
         (nullable(choice(("a", "b"))), "one of a, b"),
         (array(text()), "an array: text"),
         (mapping(True), "an object"),
-        (record({"a": text()}), "an object"),
+        (obj({"a": text()}), "an object"),
         ({"anyOf": [text(), array(text()), {"type": "null"}]}, "text or an array: text"),
         ({}, "anything"),
     ],

@@ -1,24 +1,17 @@
 """Words of a failure that are made of values alone: their order, their limits, and nothing invisible."""
 
+from sandbox.objects.derive import from_json
+from sandbox.objects.messages import Difference, Message, NearMiss, Request
+from sandbox.objects.scenarios import Finding, Miss
 from sandbox.testkit import failure_messages
 from sandbox.testkit.failure_messages import SHOWN, Situation
-from sandbox.testkit.types import (
-    Difference,
-    Finding,
-    Message,
-    Miss,
-    NearMiss,
-    Problem,
-    Request,
-    read,
-)
 
 QUIET = Situation(url="http://127.0.0.1:2081", called=True)
 
 
 def message(text: str, number: int = 1) -> Message:
     made = {"id": f"m{number}", "seq": number, "direction": "mt", "from": "48974", "to": "2348020000000"}
-    return read(Message, {**made, "text": text, "session_id": "s1", "state": "arrived"})
+    return from_json(Message, {**made, "text": text, "session_id": "s1", "state": "arrived"})
 
 
 def near(text: str, number: int = 1) -> NearMiss:
@@ -28,9 +21,9 @@ def near(text: str, number: int = 1) -> NearMiss:
 
 
 def refusal(body: str, problem: str = "to is wrong.") -> Request:
-    problems = (Problem(field="to", code="msisdn_malformed", message=problem, hint="Send digits."),)
-    made = read(Request, {"id": "r1", "seq": 1, "status_code": 400, "method": "POST", "path": "/ng/v1/sendsms"})
-    return Request(**{**{name: getattr(made, name) for name in made.__slots__}, "body": body, "problems": problems})
+    problems = [{"field": "to", "code": "msisdn_malformed", "message": problem, "hint": "Send digits."}]
+    made = {"id": "r1", "seq": 1, "status_code": 400, "method": "POST", "path": "/ng/v1/sendsms"}
+    return from_json(Request, {**made, "body": body, "problems": problems})
 
 
 def test_what_was_wanted_comes_first_and_what_came_nearest_next() -> None:

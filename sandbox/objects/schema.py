@@ -10,13 +10,15 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-def thing(title: str, description: str, properties: Mapping[str, Schema], *, optional: Collection[str] = ()) -> Schema:
+def component(
+    title: str, description: str, properties: Mapping[str, Schema], *, optional: Collection[str] = ()
+) -> Schema:
     """A named object that has all of these properties, except that it may lack the optional ones, and no other."""
-    return {"title": title, "description": description, **record(properties, optional=optional)}
+    return {"title": title, "description": description, **obj(properties, optional=optional)}
 
 
-def record(properties: Mapping[str, Schema], *, optional: Collection[str] = ()) -> Schema:
-    """An object without a name; otherwise as `thing`."""
+def obj(properties: Mapping[str, Schema], *, optional: Collection[str] = ()) -> Schema:
+    """An object without a name; otherwise as `component`."""
     made: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     if required := [name for name in properties if name not in optional]:
         made["required"] = required
@@ -26,14 +28,14 @@ def record(properties: Mapping[str, Schema], *, optional: Collection[str] = ()) 
 def page(plural: str, each: Schema, *, last: str = "null on the last page") -> Schema:
     """What a list answers."""
     following = nullable(text(f"Goes on from here as the argument `next`; {last}.", "41"))
-    return record({plural: array(each), "next": following})
+    return obj({plural: array(each), "next": following})
 
 
 def text(description: str = "", example: str | None = None, **more: Any) -> Schema:
     return _typed("string", description, example, more)
 
 
-def whole(description: str = "", example: int | None = None, **more: Any) -> Schema:
+def integer(description: str = "", example: int | None = None, **more: Any) -> Schema:
     return _typed("integer", description, example, more)
 
 
@@ -41,7 +43,7 @@ def number(description: str = "", example: float | None = None, **more: Any) -> 
     return _typed("number", description, example, more)
 
 
-def flag(description: str = "", example: bool | None = None) -> Schema:
+def boolean(description: str = "", example: bool | None = None) -> Schema:
     return _typed("boolean", description, example, {})
 
 
@@ -49,7 +51,7 @@ def choice(values: Iterable[str], description: str = "", example: str | None = N
     return _typed("string", description, example, {"enum": [str(each) for each in values]})
 
 
-def moment(description: str = "", example: str = "2024-01-02T23:50:37.000000Z") -> Schema:
+def timestamp(description: str = "", example: str = "2024-01-02T23:50:37.000000Z") -> Schema:
     return text(description, example, format="date-time")
 
 
@@ -71,11 +73,6 @@ def nullable(schema: Schema) -> Schema:
     if "enum" in schema:
         made["enum"] = [*schema["enum"], None]
     return made
-
-
-def seldom(schema: Schema) -> Schema:
-    """The same, or null, which it is in examples."""
-    return {**nullable(schema), "examples": [None]}
 
 
 def _typed(kind: str, description: str, example: object, more: Mapping[str, Any]) -> Schema:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.testkit.types import Attempt, Message, Request, Waited, read
+from sandbox.objects.derive import from_json
+from sandbox.objects.messages import Message, Request, Waited
+from sandbox.objects.webhooks import Attempt
 
 MESSAGE: dict[str, Any] = {
     "id": "m2",
@@ -27,7 +29,7 @@ MESSAGE: dict[str, Any] = {
 
 
 def message(text: str = "", **changes: object) -> Message:
-    return read(Message, {**MESSAGE, "text": text, **changes})
+    return from_json(Message, {**MESSAGE, "text": text, **changes})
 
 
 @pytest.mark.parametrize(
@@ -86,19 +88,21 @@ def test_keys_of_a_newer_sandbox_are_left_out_and_lists_are_tuples() -> None:
 
 def test_what_was_waited_for_is_true_if_it_came() -> None:
     near = {"message": MESSAGE, "differences": [{"field": "text", "wanted": "*a*", "found": "b"}]}
-    found = read(Waited, {"satisfied": False, "messages": [MESSAGE], "near_misses": [near], "seq": 7})
+    found = from_json(Waited, {"satisfied": False, "messages": [MESSAGE], "near_misses": [near], "seq": 7})
     assert not found
     assert found.messages[0].id == "m2"
     assert found.near_misses[0].differences[0].wanted == "*a*"
-    assert read(Waited, {"satisfied": True, "messages": [], "near_misses": [], "seq": 7})
+    assert from_json(Waited, {"satisfied": True, "messages": [], "near_misses": [], "seq": 7})
 
 
 def test_an_attempt_that_is_under_way_has_no_outcome() -> None:
-    made = read(Attempt, {"number": 1, "trigger": "scheduled", "offset_s": 0, "started_at": "", "response_body": ""})
+    made = from_json(
+        Attempt, {"number": 1, "trigger": "scheduled", "offset_s": 0, "started_at": "", "response_body": ""}
+    )
     assert (made.status_code, made.outcome, made.warnings) == (None, None, ())
 
 
 @pytest.mark.parametrize(("code", "by_fault"), [("fault", True), ("missing", False)])
 def test_a_refusal_that_was_asked_for_is_told_apart(code: str, by_fault: bool) -> None:
     problem = {"field": None, "code": code, "message": "", "hint": ""}
-    assert read(Request, {"id": "r1", "seq": 1, "problems": [problem]}).by_fault is by_fault
+    assert from_json(Request, {"id": "r1", "seq": 1, "problems": [problem]}).by_fault is by_fault
