@@ -1,0 +1,272 @@
+"""Rows and JSON of the nouns: which columns a dataclass has, how its values are written, and how it is read back.
+
+All of it derives from the names and types of the fields, once for each class, so that a new column is a new field and
+its upgrade of the schema. Enums and booleans are stored as what they are made of; tuples and mappings as JSON, NULL if
+they are empty; a dataclass within a dataclass as columns of its own, all NULL if there is none.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import EnumType
+from functools import cache, partial
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from sandbox.store.database import Queries, Tx
+
+T = TypeVar("T")
+Decode = Callable[[Any], Any]
+
+_NONE: Mapping[str, Any] = {}
+
+
+# JSON ----------------------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return values_of(value) if is_dataclass(value) else dict(value)
+
+
+to_json: Callable[[object], str] = json.JSONEncoder(default=_plain).encode
+"""JSON of a value; a dataclass or a Mapping in it becomes an object, a tuple an array."""
+
+
+def from_json(kind: type[T], text: str, **given: object) -> T:
+    """The value of which `to_json` made the text: a dataclass, with the fields `given` beside it, a NamedTuple, an
+    enum, or a tuple of them."""
+    return from_values(kind, json.loads(text), **given)
+
+
+def from_values(kind: type[T], values: Any, **given: object) -> T:
+    """As `from_json`, from JSON that was read."""
+    if not is_dataclass(kind):
+        return cast(T, _decoder(cast(Any, kind))(values))
+    decoders = _decoders(cast(Any, kind))
+    return kind(**given, **{name: decoders[name](value) for name, value in values.items()})
+
+
+def values_of(noun: Any) -> dict[str, Any]:
+    """The values of a dataclass by the names of its fields."""
+    return {name: getattr(noun, name) for name in _decoders(cast(Any, type(noun)))}
+
+
+@cache
+def _decoders(noun: Any) -> Mapping[str, Decode]:
+    """By the names of a dataclass's fields, what makes their values."""
+    return {name: _decoder(kind) for name, kind in _kinds(noun).items()}
+
+
+def _kinds(noun: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(noun)
+    return {each.name: hints[each.name] for each in fields(noun)}
+
+
+@cache
+def _decoder(kind: Any) -> Decode:
+    """What makes a value of a type from what JSON, or a column, has in its place."""
+    decode: Decode
+    if (needed := _needed(kind)) is not kind:
+        decode = _decoder(needed)
+        return _same if decode is _same else lambda value: None if value is None else decode(value)
+    if get_origin(kind) is tuple:
+        decode = _decoder(get_args(kind)[0])
+        return tuple if decode is _same else lambda values: tuple(map(decode, values))
+    if get_origin(kind) is Mapping:
+        return dict
+    if is_dataclass(kind):
+        return partial(from_values, cast(Any, kind))
+    if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
+        return lambda values: kind(*values)
+    return kind if isinstance(kind, EnumType) or kind is bool else _same
+
+
+def _needed(kind: Any) -> Any:
+    """X of X | None."""
+    is_union = get_origin(kind) in (Union, UnionType)
+    return next(each for each in get_args(kind) if each is not NoneType) if is_union else kind
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+class Table(Generic[T]):
+    """The columns of a noun, and the statements that write it down and read it.
+
+    Each field has a column of its name, but where it is `renamed`, or stored `elsewhere`; `packed` is a column with
+    JSON of those that are not named in `beside`. `key` is what an upsert goes by. To read, `source` stands for the
+    table and `expressions` for columns, and `readers` make values that the type does not say how to make.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        noun: type[T],
+        *,
+        key: str = "seq",
+        renamed: Mapping[str, str] = _NONE,
+        elsewhere: Sequence[str] = (),
+        packed: str = "",
+        beside: Sequence[str] = (),
+        source: str = "",
+        alias: str = "",
+        expressions: Mapping[str, str] = _NONE,
+        readers: Mapping[str, Decode] = _NONE,
+    ) -> None:
+        self.name = name
+        self._noun: Any = noun
+        self._key = key
+        self._packed = packed
+        self._fields: list[str] = []  # those in columns
+        self._encoders: dict[str, Callable[[Any], Mapping[str, Any]]] = {}  # a field's value -> values of its columns
+        self._decoders: list[
+            tuple[str, int | slice, Decode]
+        ] = []  # a field, where in a row it is, what makes its value
+        self._of_columns: list[str] = []  # the field of each column
+        columns: list[str] = []
+        for field, kind in _kinds(noun).items():
+            if field in elsewhere or (packed and field not in beside):
+                continue
+            at: int | slice = len(columns)
+            column, needed = renamed.get(field, field), _needed(kind)
+            decode = readers.get(field) or _decoder(kind)
+            if is_dataclass(needed):
+                nested = Table[Any](name, cast(Any, needed), renamed=renamed)
+                self._encoders[field], decode = nested._row_of_any, nested._read_any
+                columns += nested.columns
+                at = slice(at, len(columns))
+            else:
+                columns.append(column)
+                if field not in readers and get_origin(kind) in (tuple, Mapping):
+                    self._encoders[field], decode = partial(_to_json_column, column), partial(_from_json_column, decode)
+                elif column != field:
+                    self._encoders[field] = partial(_to_column, column)
+            self._fields.append(field)
+            self._of_columns += [field] * (len(columns) - len(self._of_columns))
+            if decode is not _same:
+                self._decoders.append((field, at, decode))
+        self._values = attrgetter(*self._fields)
+        self.columns: Sequence[str] = (*columns, packed) if packed else columns
+        self._expressions = self._sql(alias, expressions)
+        self._select = f"SELECT {', '.join(self._expressions.values())} FROM {source or name} "
+
+    # Writing
+
+    def insert(self, tx: Tx, noun: T, **given: object) -> None:
+        """Write a noun down; `given` are columns that are not the noun's, or have another value than it says."""
+        row = self._row(noun) | given
+        tx.execute(_insert(self.name, tuple(row)), row)
+
+    def put(self, tx: Tx, noun: T, **given: object) -> None:
+        """Write a noun down, in place of the one with its key if there is one."""
+        row = self._row(noun) | given
+        tx.execute(_insert(self.name, tuple(row), self._key), row)
+
+    def update(self, tx: Tx, where: str, key: Mapping[str, object], **changed: object) -> None:
+        """Change fields of what is found; `where` names values of `key`."""
+        row = self._encoded(changed)
+        tx.execute(_update(self.name, tuple(row), where), {**key, **row})
+
+    def _row(self, noun: T) -> dict[str, Any]:
+        row = self._encoded(dict(zip(self._fields, self._values(noun), strict=True)))
+        if self._packed:
+            row[self._packed] = to_json({k: v for k, v in values_of(noun).items() if k not in self._fields})
+        return row
+
+    def _encoded(self, values: dict[str, Any]) -> dict[str, Any]:
+        for field, encode in self._encoders.items():
+            if field in values:
+                values.update(encode(values.pop(field)))
+        return values
+
+    def _row_of_any(self, noun: T | None) -> Mapping[str, Any]:
+        return dict.fromkeys(self.columns) if noun is None else self._row(noun)
+
+    # Reading
+
+    def _sql(self, alias: str, expressions: Mapping[str, str]) -> dict[str, str]:
+        prefix = f"{alias}." if alias else ""
+        return {column: expressions.get(column, prefix + column) for column in self.columns}
+
+    def selected(self, alias: str = "", **expressions: str) -> str:
+        """The columns as a SELECT names them, for `read`; `expressions` stand in place of some."""
+        return ", ".join(self._sql(alias, expressions).values())
+
+    def read(self, row: Sequence[Any]) -> T:
+        """The noun of a row with the columns `selected`."""
+        values = dict(zip(self._of_columns, row, strict=False))  # strict=False: what is packed comes last
+        for field, at, decode in self._decoders:
+            values[field] = decode(row[at])
+        made: T = self._noun(**values) if not self._packed else from_values(self._noun, json.loads(row[-1]), **values)
+        return made
+
+    def _read_any(self, row: Sequence[Any]) -> T | None:
+        return None if row[0] is None else self.read(row)
+
+    def all(self, db: Queries, clauses: str, **values: object) -> list[T]:
+        """The nouns that the clauses find, which is what comes after FROM."""
+        return [self.read(row) for row in db.execute(self._select + clauses, values)]
+
+    def first(self, db: Queries, clauses: str, **values: object) -> T | None:
+        row = db.execute(self._select + clauses, values).fetchone()
+        return None if row is None else self.read(row)
+
+    def page(
+        self,
+        db: Queries,
+        where: str,
+        *,
+        only: Mapping[str, object] = _NONE,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int,
+        newest_first: bool = True,
+        **values: object,
+    ) -> list[T]:
+        """A page of a list that goes by `seq`, of what has a number above `after` and below `before`. Of `only`, the
+        columns whose value is not None have to be equal to it."""
+        seq = self._expressions["seq"]
+        wanted = {column: value for column, value in only.items() if value is not None}
+        bounds = ((f"{seq} > :after", after), (f"{seq} < :before", before))
+        where = " AND ".join(
+            (
+                where,
+                *(f"{self._expressions[column]} = :{column}" for column in wanted),
+                *(bound for bound, number in bounds if number is not None),
+            )
+        )
+        order = f"ORDER BY {seq} DESC" if newest_first else f"ORDER BY {seq}"
+        given = {**values, **wanted, "after": after, "before": before, "limit": limit}
+        return self.all(db, f"WHERE {where} {order} LIMIT :limit", **given)
+
+
+def _to_column(column: str, value: Any) -> Mapping[str, Any]:
+    return {column: value}
+
+
+def _to_json_column(column: str, value: Any) -> Mapping[str, str | None]:
+    return {column: to_json(value) if value else None}
+
+
+def _from_json_column(decode: Decode, text: str | None) -> Any:
+    return decode(json.loads(text) if text else ())
+
+
+@cache
+def _insert(table: str, columns: tuple[str, ...], key: str = "") -> str:
+    names, places = ", ".join(columns), ", ".join(f":{each}" for each in columns)
+    text = f"INSERT INTO {table} ({names}) VALUES ({places})"
+    if not key:
+        return text
+    changes = ", ".join(f"{each} = excluded.{each}" for each in columns if each not in key.split(", "))
+    return f"{text} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+@cache
+def _update(table: str, columns: tuple[str, ...], where: str) -> str:
+    return f"UPDATE {table} SET {', '.join(f'{each} = :{each}' for each in columns)} WHERE {where}"
