@@ -12,7 +12,7 @@ from sandbox.model import Account
 from sandbox.store.database import Queries, Tx
 from sandbox.store.rows import Table
 
-ACCOUNTS = Table("accounts", Account, key="name", packed="spec", beside=("name", "token"))
+ACCOUNTS = Table("accounts", Account, key=("name",), packed="spec", beside=("name", "token"))
 
 
 def put(tx: Tx, account: Account, *, edited: bool = True) -> None:
@@ -27,7 +27,7 @@ def remove(tx: Tx, name: str) -> None:
 
 
 def get(db: Queries, name: str) -> Account | None:
-    return ACCOUNTS.first(db, "WHERE name = :name", name=name)
+    return ACCOUNTS.get(db, name)
 
 
 def owner_of(db: Queries, token: str) -> str | None:

@@ -30,7 +30,7 @@ FAULTS = Table("faults", Fault, packed="spec", beside=("seq", "account", "times"
 
 
 def get(db: Queries, seq: int) -> Fault | None:
-    return FAULTS.first(db, "WHERE seq = :seq", seq=seq)
+    return FAULTS.get(db, seq)
 
 
 def page(db: Queries, *, account: str, before: int | None = None, limit: int = 50) -> Sequence[Fault]:

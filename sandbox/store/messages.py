@@ -21,7 +21,7 @@ from sandbox.model import (
     RecordedRequest,
 )
 from sandbox.store.database import MOST_FOLLOWING, Insert, Queries, Tx
-from sandbox.store.rows import Decode, Table, to_json, values_of
+from sandbox.store.rows import Decoder, Table, to_json, values_of
 from sandbox.wire.numbers import telco_of
 from sandbox.wire.requests import SendSms
 from sandbox.wire.text import Measure
@@ -175,7 +175,7 @@ def next_sent_us(tx: Tx, account: str, now_ms: int) -> int:
 
 
 def get(db: Queries, seq: int) -> Message | None:
-    return MESSAGES.first(db, "WHERE m.seq = :seq", seq=seq)
+    return MESSAGES.get(db, seq)
 
 
 def page(
@@ -266,10 +266,7 @@ def beyond(db: Queries, account: str, *, most: int, before: int | None = None) -
 
 
 def set_delivery(tx: Tx, message_seq: int, delivery_seq: int) -> None:
-    tx.execute(
-        "UPDATE messages SET delivery_seq = :delivery, state = :routed WHERE seq = :seq",
-        {"delivery": delivery_seq, "routed": MessageState.ROUTED, "seq": message_seq},
-    )
+    MESSAGES.update(tx, message_seq, delivery_seq=delivery_seq, state=MessageState.ROUTED)
 
 
 def waiting(db: Queries, account: str, msisdn: str) -> Sequence[int]:
@@ -282,7 +279,7 @@ def waiting(db: Queries, account: str, msisdn: str) -> Sequence[int]:
 
 
 def set_arrived(tx: Tx, seq: int) -> None:
-    tx.execute("UPDATE messages SET state = :state WHERE seq = :seq", {"state": MessageState.ARRIVED, "seq": seq})
+    MESSAGES.update(tx, seq, state=MessageState.ARRIVED)
 
 
 # Requests ----------------------------------------------------------------------------------------------------------
@@ -303,7 +300,7 @@ def _to_problems(text: str | None) -> tuple[Problem, ...]:
     return tuple(Problem(**dict(zip(names, each, strict=True))) for each in json.loads(text or "[]"))
 
 
-_READERS: Mapping[str, Decode] = {"headers": _to_headers, "problems": _to_problems}
+_READERS: Mapping[str, Decoder] = {"headers": _to_headers, "problems": _to_problems}
 REQUESTS = Table("requests", RecordedRequest, readers=_READERS)
 REFUSALS = Table("refusals", RecordedRequest, elsewhere=("warnings",), readers=_READERS)
 
@@ -315,7 +312,7 @@ def insert_refusal(tx: Tx, refused: RecordedRequest, headers: bytes) -> None:
 
 
 def get_request(db: Queries, seq: int) -> RecordedRequest | None:
-    return REQUESTS.first(db, "WHERE seq = :seq", seq=seq)
+    return REQUESTS.get(db, seq)
 
 
 def requests_page(
@@ -380,6 +377,7 @@ def mark_read(tx: Tx, *, account: str, msisdn: str, shortcode: str) -> bool:
 _CONVERSATIONS = Table(
     "conversations",
     Conversation,
+    key=("account", "msisdn", "shortcode"),
     source="""conversations c JOIN messages m ON m.seq = c.last_seq
   LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
   LEFT JOIN handsets h ON h.account = c.account AND h.msisdn = c.msisdn""",
@@ -421,8 +419,7 @@ def conversations(
 
 
 def conversation(db: Queries, *, account: str, msisdn: str, shortcode: str) -> Conversation | None:
-    where = "WHERE c.account = :account AND c.msisdn = :msisdn AND c.shortcode = :shortcode"
-    return _CONVERSATIONS.first(db, where, account=account, msisdn=msisdn, shortcode=shortcode)
+    return _CONVERSATIONS.get(db, account, msisdn, shortcode)
 
 
 def unread(db: Queries, account: str) -> int:
@@ -438,12 +435,12 @@ def unread(db: Queries, account: str) -> int:
 # Handsets ----------------------------------------------------------------------------------------------------------
 
 
-HANDSETS = Table("handsets", Handset, key="account, msisdn")
+HANDSETS = Table("handsets", Handset, key=("account", "msisdn"))
 
 
 def handset(db: Queries, account: str, msisdn: str) -> Handset | None:
     """The handset as somebody set it; None for one that nobody has touched."""
-    return HANDSETS.first(db, "WHERE account = :account AND msisdn = :msisdn", account=account, msisdn=msisdn)
+    return HANDSETS.get(db, account, msisdn)
 
 
 def handset_of(db: Queries, account: str, msisdn: Msisdn) -> Handset:

@@ -11,11 +11,13 @@ from itertools import chain
 
 from sandbox.model import Attempt, DeliveryState, Outcome, TextRequest, Timer, TimerKind, WebhookDelivery
 from sandbox.store.database import Due, Queries, Tx
-from sandbox.store.rows import Table, from_json
+from sandbox.store.rows import Table, decoded
 
 DELIVERIES = Table("webhook_deliveries", WebhookDelivery)
-ATTEMPTS = Table("attempts", Attempt, key="delivery_seq, number", renamed={"trigger": "triggered", "kind": "outcome"})
-TIMERS = Table("timers", Timer, key="id")
+ATTEMPTS = Table(
+    "attempts", Attempt, key=("delivery_seq", "number"), renamed={"trigger": "triggered", "kind": "outcome"}
+)
+TIMERS = Table("timers", Timer, key=("id",))
 OPEN = "state IN ('pending', 'in_flight', 'retrying')"
 
 NETWORK_LANE = "network"
@@ -27,7 +29,7 @@ def insert(tx: Tx, delivery: WebhookDelivery) -> None:
 
 
 def get(db: Queries, seq: int) -> WebhookDelivery | None:
-    return DELIVERIES.first(db, "WHERE seq = :seq", seq=seq)
+    return DELIVERIES.get(db, seq)
 
 
 def page(
@@ -78,7 +80,7 @@ def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDeliver
 
 def taken_up_is_over(tx: Tx, seq: int) -> None:
     """The attempt has ended for which a start asked; a retry follows."""
-    DELIVERIES.update(tx, "seq = :seq", {"seq": seq}, taken_up=False)
+    DELIVERIES.update(tx, seq, taken_up=False)
 
 
 def update(
@@ -93,8 +95,7 @@ def update(
 ) -> None:
     DELIVERIES.update(
         tx,
-        "seq = :seq",
-        {"seq": seq},
+        seq,
         state=state,
         attempts=attempts,
         retries_used=retries_used,
@@ -106,8 +107,7 @@ def update(
 def take_up(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
     """Let the attempt that is due use up no retry, and those that are left come later than at their offsets from the
     first failure."""
-    changed = {"retries_used": retries_used, "put_off_ms": put_off_ms, "taken_up": True}
-    DELIVERIES.update(tx, "seq = :seq", {"seq": seq}, **changed)
+    DELIVERIES.update(tx, seq, retries_used=retries_used, put_off_ms=put_off_ms, taken_up=True)
 
 
 # Attempts ----------------------------------------------------------------------------------------------------------
@@ -118,8 +118,7 @@ def begin_attempt(tx: Tx, attempt: Attempt) -> None:
 
 
 def end_attempt(tx: Tx, seq: int, number: int, outcome: Outcome, warnings: Sequence[str]) -> None:
-    key = {"seq": seq, "number": number}
-    ATTEMPTS.update(tx, "delivery_seq = :seq AND number = :number", key, outcome=outcome, warnings=warnings)
+    ATTEMPTS.update(tx, seq, number, outcome=outcome, warnings=warnings)
 
 
 def attempts(db: Queries, seq: int) -> Sequence[Attempt]:
@@ -184,7 +183,7 @@ def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) 
 
 def texting_of(timer: Timer) -> TextRequest:
     """The text that a timer of `set_texting` stands for."""
-    return from_json(TextRequest, timer.data, account=timer.account)
+    return TextRequest(account=timer.account, **decoded(TextRequest, json.loads(timer.data)))
 
 
 def _when(timer: Timer) -> tuple[int, int]:

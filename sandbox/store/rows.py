@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get
 from sandbox.store.database import Queries, Tx
 
 T = TypeVar("T")
-Decode = Callable[[Any], Any]
+Decoder = Callable[[Any], Any]
 
 _NONE: Mapping[str, Any] = {}
 
@@ -25,36 +25,33 @@ _NONE: Mapping[str, Any] = {}
 # JSON ----------------------------------------------------------------------------------------------------------------
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    return values_of(value) if is_dataclass(value) else dict(value)
+def values_of(noun: Any) -> dict[str, Any]:
+    """The values of a dataclass by the names of its fields."""
+    return {each.name: getattr(noun, each.name) for each in fields(noun)}
 
 
-to_json: Callable[[object], str] = json.JSONEncoder(default=_plain).encode
+to_json: Callable[[object], str] = json.JSONEncoder(
+    default=lambda value: values_of(value) if is_dataclass(value) else dict(value)
+).encode
 """JSON of a value; a dataclass or a Mapping in it becomes an object, a tuple an array."""
 
 
-def from_json(kind: type[T], text: str, **given: object) -> T:
-    """The value of which `to_json` made the text: a dataclass, with the fields `given` beside it, a NamedTuple, an
-    enum, or a tuple of them."""
-    return from_values(kind, json.loads(text), **given)
+def from_json(kind: type[T], text: str) -> T:
+    """The value of which `to_json` made the text: a dataclass, a NamedTuple, an enum, or a tuple of them."""
+    wanted: Any = kind
+    made: T = _decoder(wanted)(json.loads(text))
+    return made
 
 
-def from_values(kind: type[T], values: Any, **given: object) -> T:
-    """As `from_json`, from JSON that was read."""
-    if not is_dataclass(kind):
-        return cast(T, _decoder(cast(Any, kind))(values))
-    decoders = _decoders(cast(Any, kind))
-    return kind(**given, **{name: decoders[name](value) for name, value in values.items()})
-
-
-def values_of(noun: Any) -> dict[str, Any]:
-    """The values of a dataclass by the names of its fields."""
-    return {name: getattr(noun, name) for name in _decoders(cast(Any, type(noun)))}
+def decoded(noun: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass from a JSON object that has some of them."""
+    decoders = _decoders(noun)
+    return {name: decoders[name](value) for name, value in values.items()}
 
 
 @cache
-def _decoders(noun: Any) -> Mapping[str, Decode]:
-    """By the names of a dataclass's fields, what makes their values."""
+def _decoders(noun: Any) -> Mapping[str, Decoder]:
+    """What makes the value of each field of a dataclass."""
     return {name: _decoder(kind) for name, kind in _kinds(noun).items()}
 
 
@@ -64,9 +61,9 @@ def _kinds(noun: Any) -> Mapping[str, Any]:
 
 
 @cache
-def _decoder(kind: Any) -> Decode:
+def _decoder(kind: Any) -> Decoder:
     """What makes a value of a type from what JSON, or a column, has in its place."""
-    decode: Decode
+    decode: Decoder
     if (needed := _needed(kind)) is not kind:
         decode = _decoder(needed)
         return _same if decode is _same else lambda value: None if value is None else decode(value)
@@ -76,10 +73,14 @@ def _decoder(kind: Any) -> Decode:
     if get_origin(kind) is Mapping:
         return dict
     if is_dataclass(kind):
-        return partial(from_values, cast(Any, kind))
+        return partial(_made, kind)
     if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
         return lambda values: kind(*values)
     return kind if isinstance(kind, EnumType) or kind is bool else _same
+
+
+def _made(noun: Any, values: Mapping[str, Any]) -> Any:
+    return noun(**decoded(noun, values))
 
 
 def _needed(kind: Any) -> Any:
@@ -99,8 +100,8 @@ class Table(Generic[T]):
     """The columns of a noun, and the statements that write it down and read it.
 
     Each field has a column of its name, but where it is `renamed`, or stored `elsewhere`; `packed` is a column with
-    JSON of those that are not named in `beside`. `key` is what an upsert goes by. To read, `source` stands for the
-    table and `expressions` for columns, and `readers` make values that the type does not say how to make.
+    JSON of those that are not named in `beside`. `key` is the primary key. To read, `source` stands for the table and
+    `expressions` for columns, and `readers` make values that the type does not say how to make.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Table(Generic[T]):
         name: str,
         noun: type[T],
         *,
-        key: str = "seq",
+        key: tuple[str, ...] = ("seq",),
         renamed: Mapping[str, str] = _NONE,
         elsewhere: Sequence[str] = (),
         packed: str = "",
@@ -116,28 +117,24 @@ class Table(Generic[T]):
         source: str = "",
         alias: str = "",
         expressions: Mapping[str, str] = _NONE,
-        readers: Mapping[str, Decode] = _NONE,
+        readers: Mapping[str, Decoder] = _NONE,
     ) -> None:
         self.name = name
         self._noun: Any = noun
         self._key = key
         self._packed = packed
-        self._fields: list[str] = []  # those in columns
         self._encoders: dict[str, Callable[[Any], Mapping[str, Any]]] = {}  # a field's value -> values of its columns
-        self._decoders: list[
-            tuple[str, int | slice, Decode]
-        ] = []  # a field, where in a row it is, what makes its value
-        self._of_columns: list[str] = []  # the field of each column
+        self._decoders: list[tuple[str, int | slice, Decoder]] = []  # a field, where in a row it is, what makes it
+        self._fields: list[str] = []  # of each column
         columns: list[str] = []
         for field, kind in _kinds(noun).items():
             if field in elsewhere or (packed and field not in beside):
                 continue
             at: int | slice = len(columns)
-            column, needed = renamed.get(field, field), _needed(kind)
-            decode = readers.get(field) or _decoder(kind)
-            if is_dataclass(needed):
-                nested = Table[Any](name, cast(Any, needed), renamed=renamed)
-                self._encoders[field], decode = nested._row_of_any, nested._read_any
+            column, decode = renamed.get(field, field), readers.get(field) or _decoder(kind)
+            if is_dataclass(inner := _needed(kind)):
+                nested = Table[Any](name, cast(Any, inner), key=(), renamed=renamed)
+                self._encoders[field], decode = nested._row_if_any, nested._read_if_any
                 columns += nested.columns
                 at = slice(at, len(columns))
             else:
@@ -146,14 +143,14 @@ class Table(Generic[T]):
                     self._encoders[field], decode = partial(_to_json_column, column), partial(_from_json_column, decode)
                 elif column != field:
                     self._encoders[field] = partial(_to_column, column)
-            self._fields.append(field)
-            self._of_columns += [field] * (len(columns) - len(self._of_columns))
+            self._fields += [field] * (len(columns) - len(self._fields))
             if decode is not _same:
                 self._decoders.append((field, at, decode))
         self._values = attrgetter(*self._fields)
         self.columns: Sequence[str] = (*columns, packed) if packed else columns
         self._expressions = self._sql(alias, expressions)
         self._select = f"SELECT {', '.join(self._expressions.values())} FROM {source or name} "
+        self._at_key = "WHERE " + " AND ".join(f"{self._expressions[each]} = :key_{each}" for each in key)
 
     # Writing
 
@@ -163,14 +160,17 @@ class Table(Generic[T]):
         tx.execute(_insert(self.name, tuple(row)), row)
 
     def put(self, tx: Tx, noun: T, **given: object) -> None:
-        """Write a noun down, in place of the one with its key if there is one."""
+        """As `insert`, in place of the noun with its key if there is one."""
         row = self._row(noun) | given
         tx.execute(_insert(self.name, tuple(row), self._key), row)
 
-    def update(self, tx: Tx, where: str, key: Mapping[str, object], **changed: object) -> None:
-        """Change fields of what is found; `where` names values of `key`."""
+    def update(self, tx: Tx, *key: object, **changed: object) -> None:
+        """Change fields of the noun with that key."""
         row = self._encoded(changed)
-        tx.execute(_update(self.name, tuple(row), where), {**key, **row})
+        tx.execute(_update(self.name, tuple(row), self._key), self._named(key) | row)
+
+    def _named(self, key: Sequence[object]) -> dict[str, object]:
+        return {f"key_{column}": value for column, value in zip(self._key, key, strict=True)}
 
     def _row(self, noun: T) -> dict[str, Any]:
         row = self._encoded(dict(zip(self._fields, self._values(noun), strict=True)))
@@ -184,7 +184,7 @@ class Table(Generic[T]):
                 values.update(encode(values.pop(field)))
         return values
 
-    def _row_of_any(self, noun: T | None) -> Mapping[str, Any]:
+    def _row_if_any(self, noun: T | None) -> Mapping[str, Any]:
         return dict.fromkeys(self.columns) if noun is None else self._row(noun)
 
     # Reading
@@ -199,14 +199,20 @@ class Table(Generic[T]):
 
     def read(self, row: Sequence[Any]) -> T:
         """The noun of a row with the columns `selected`."""
-        values = dict(zip(self._of_columns, row, strict=False))  # strict=False: what is packed comes last
+        values = dict(zip(self._fields, row, strict=False))  # what is packed comes last, and is left out
         for field, at, decode in self._decoders:
             values[field] = decode(row[at])
-        made: T = self._noun(**values) if not self._packed else from_values(self._noun, json.loads(row[-1]), **values)
+        if self._packed:
+            values |= decoded(self._noun, json.loads(row[-1]))
+        made: T = self._noun(**values)
         return made
 
-    def _read_any(self, row: Sequence[Any]) -> T | None:
+    def _read_if_any(self, row: Sequence[Any]) -> T | None:
         return None if row[0] is None else self.read(row)
+
+    def get(self, db: Queries, *key: object) -> T | None:
+        """The noun with that key."""
+        return self.first(db, self._at_key, **self._named(key))
 
     def all(self, db: Queries, clauses: str, **values: object) -> list[T]:
         """The nouns that the clauses find, which is what comes after FROM."""
@@ -231,18 +237,14 @@ class Table(Generic[T]):
         """A page of a list that goes by `seq`, of what has a number above `after` and below `before`. Of `only`, the
         columns whose value is not None have to be equal to it."""
         seq = self._expressions["seq"]
-        wanted = {column: value for column, value in only.items() if value is not None}
-        bounds = ((f"{seq} > :after", after), (f"{seq} < :before", before))
-        where = " AND ".join(
-            (
-                where,
-                *(f"{self._expressions[column]} = :{column}" for column in wanted),
-                *(bound for bound, number in bounds if number is not None),
-            )
-        )
-        order = f"ORDER BY {seq} DESC" if newest_first else f"ORDER BY {seq}"
-        given = {**values, **wanted, "after": after, "before": before, "limit": limit}
-        return self.all(db, f"WHERE {where} {order} LIMIT :limit", **given)
+        given = {**{column: value for column, value in only.items() if value is not None}, **values}
+        wanted = [where, *(f"{self._expressions[column]} = :{column}" for column in only if column in given)]
+        if after is not None:
+            wanted.append(f"{seq} > :after")
+        if before is not None:
+            wanted.append(f"{seq} < :before")
+        clauses = f"WHERE {' AND '.join(wanted)} ORDER BY {seq} {'DESC' if newest_first else ''} LIMIT :limit"
+        return self.all(db, clauses, after=after, before=before, limit=limit, **given)
 
 
 def _to_column(column: str, value: Any) -> Mapping[str, Any]:
@@ -253,20 +255,19 @@ def _to_json_column(column: str, value: Any) -> Mapping[str, str | None]:
     return {column: to_json(value) if value else None}
 
 
-def _from_json_column(decode: Decode, text: str | None) -> Any:
+def _from_json_column(decode: Decoder, text: str | None) -> Any:
     return decode(json.loads(text) if text else ())
 
 
 @cache
-def _insert(table: str, columns: tuple[str, ...], key: str = "") -> str:
-    names, places = ", ".join(columns), ", ".join(f":{each}" for each in columns)
-    text = f"INSERT INTO {table} ({names}) VALUES ({places})"
-    if not key:
-        return text
-    changes = ", ".join(f"{each} = excluded.{each}" for each in columns if each not in key.split(", "))
-    return f"{text} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+def _insert(table: str, columns: tuple[str, ...], key: tuple[str, ...] = ()) -> str:
+    """An INSERT, in place of the row with the key if there is one and a key is given."""
+    text = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{each}' for each in columns)})"
+    changes = ", ".join(f"{each} = excluded.{each}" for each in columns if each not in key)
+    return f"{text} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}" if key else text
 
 
 @cache
-def _update(table: str, columns: tuple[str, ...], where: str) -> str:
-    return f"UPDATE {table} SET {', '.join(f'{each} = :{each}' for each in columns)} WHERE {where}"
+def _update(table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{each} = :{each}" for each in columns)
+    return f"UPDATE {table} SET {changes} WHERE {' AND '.join(f'{each} = :key_{each}' for each in key)}"

@@ -7,14 +7,14 @@ decided in scenario/engine.py and carried out by core/scenario_runner.py; here i
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sandbox.model import Msisdn, RunState, Timer, TimerKind
 from sandbox.rules.matching import Difference
 from sandbox.scenario.steps import ChangeHandset, Cursor, MakeFault, Miss
 from sandbox.store import outbox
 from sandbox.store.database import Queries, Tx
-from sandbox.store.rows import Table, from_json, from_values, to_json
+from sandbox.store.rows import Table, decoded, from_json, to_json
 
 MISSES_KEPT = 50  # of a run, the newest
 CURSORS_KEPT = 10_000  # of a run, those that moved last: a persona has one for each handset
@@ -78,7 +78,7 @@ class Run:
         return self.steps > 0
 
 
-SCENARIOS = Table("scenarios", OwnScenario, key="account, name")
+SCENARIOS = Table("scenarios", OwnScenario, key=("account", "name"))
 RUNS = Table("runs", Run, elsewhere=("cursors", "misses"))
 
 
@@ -104,7 +104,7 @@ def own(db: Queries, account: str) -> Sequence[OwnScenario]:
 
 
 def get_own(db: Queries, account: str, name: str) -> OwnScenario | None:
-    return SCENARIOS.first(db, "WHERE account = :account AND name = :name", account=account, name=name)
+    return SCENARIOS.get(db, account, name)
 
 
 # Runs --------------------------------------------------------------------------------------------------------------
@@ -136,12 +136,12 @@ def bind(tx: Tx, run: Run, msisdn: Msisdn) -> Run:
 
 def end(tx: Tx, run: Run, state: RunState, reason: str, at_ms: int, *, listening: bool) -> None:
     """The run has ended; `listening`: its rules go on."""
-    RUNS.update(tx, "seq = :seq", {"seq": run.seq}, state=state, listening=listening, reason=reason, ended_ms=at_ms)
+    RUNS.update(tx, run.seq, state=state, listening=listening, reason=reason, ended_ms=at_ms)
 
 
 def get(db: Queries, seq: int) -> Run | None:
     """A run without its cursors and misses."""
-    return RUNS.first(db, "WHERE seq = :seq", seq=seq)
+    return RUNS.get(db, seq)
 
 
 def get_whole(db: Queries, seq: int) -> Run | None:
@@ -300,8 +300,8 @@ def later_of(timer: Timer) -> tuple[Msisdn | None, MakeFault | ChangeHandset]:
     """The handset and what is planned for it, of a timer of `set_later`."""
     values: dict[str, Any] = json.loads(timer.data)
     msisdn, kind = values.pop("msisdn"), values.pop("kind")
-    made = from_values(ChangeHandset if kind == ChangeHandset.__name__ else MakeFault, values)
-    return msisdn, cast(MakeFault | ChangeHandset, made)
+    noun = ChangeHandset if kind == ChangeHandset.__name__ else MakeFault
+    return msisdn, noun(**decoded(noun, values))
 
 
 def drop_planned(tx: Tx, run: Run, *kinds: TimerKind) -> None:
