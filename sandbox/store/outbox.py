@@ -11,7 +11,7 @@ from itertools import chain
 
 from sandbox.model import Attempt, DeliveryState, Outcome, TextRequest, Timer, TimerKind, WebhookDelivery
 from sandbox.store.database import Due, Queries, Tx
-from sandbox.store.rows import Table, decoded
+from sandbox.store.rows import Table, decoded, values_of
 
 DELIVERIES = Table("webhook_deliveries", WebhookDelivery)
 ATTEMPTS = Table(
@@ -22,6 +22,9 @@ OPEN = "state IN ('pending', 'in_flight', 'retrying')"
 
 NETWORK_LANE = "network"
 """The lane of what handsets do later: in the order of its moments, and of its planning where they are the same."""
+
+
+_OPEN_IN_CONVERSATION = f"WHERE account = :account AND msisdn = :msisdn AND {OPEN} AND shortcode = :shortcode"
 
 
 def insert(tx: Tx, delivery: WebhookDelivery) -> None:
@@ -46,30 +49,12 @@ def of_message(db: Queries, message_seq: int) -> Sequence[WebhookDelivery]:
 
 def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
     """Whether an earlier webhook delivery of the same conversation is still open."""
-    return (
-        db.execute(
-            f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND msisdn = :msisdn AND {OPEN} "
-            "AND shortcode = :shortcode AND seq < :seq LIMIT 1",
-            {
-                "account": delivery.account,
-                "msisdn": delivery.msisdn,
-                "shortcode": delivery.shortcode,
-                "seq": delivery.seq,
-            },
-        ).fetchone()
-        is not None
-    )
+    return DELIVERIES.has(db, f"{_OPEN_IN_CONVERSATION} AND seq < :seq", **values_of(delivery))
 
 
 def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     """The oldest open webhook delivery of the same conversation."""
-    return DELIVERIES.first(
-        db,
-        f"WHERE account = :account AND msisdn = :msisdn AND {OPEN} AND shortcode = :shortcode ORDER BY seq LIMIT 1",
-        account=delivery.account,
-        msisdn=delivery.msisdn,
-        shortcode=delivery.shortcode,
-    )
+    return DELIVERIES.first(db, f"{_OPEN_IN_CONVERSATION} ORDER BY seq LIMIT 1", **values_of(delivery))
 
 
 def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
@@ -265,9 +250,4 @@ def backlog(db: Queries, most: int) -> int:
 
 
 def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:
-    return (
-        db.execute(
-            "SELECT 1 FROM timers WHERE subject = :subject AND kind = :kind LIMIT 1", {"subject": subject, "kind": kind}
-        ).fetchone()
-        is not None
-    )
+    return TIMERS.has(db, "WHERE subject = :subject AND kind = :kind", subject=subject, kind=kind)

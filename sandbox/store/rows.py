@@ -12,7 +12,7 @@ from enum import EnumType
 from functools import cache, partial
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from sandbox.store.database import Queries, Tx
 
@@ -56,8 +56,7 @@ def _decoders(noun: Any) -> Mapping[str, Decoder]:
 
 
 def _kinds(noun: Any) -> Mapping[str, Any]:
-    hints = get_type_hints(noun)
-    return {each.name: hints[each.name] for each in fields(noun)}
+    return {each.name: each.type for each in fields(noun)}
 
 
 @cache
@@ -222,6 +221,10 @@ class Table(Generic[T]):
         row = db.execute(self._select + clauses, values).fetchone()
         return None if row is None else self.read(row)
 
+    def has(self, db: Queries, clauses: str, **values: object) -> bool:
+        """Whether the clauses find anything."""
+        return db.execute(f"SELECT 1 FROM {self.name} {clauses} LIMIT 1", values).fetchone() is not None
+
     def page(
         self,
         db: Queries,
@@ -234,17 +237,17 @@ class Table(Generic[T]):
         newest_first: bool = True,
         **values: object,
     ) -> list[T]:
-        """A page of a list that goes by `seq`, of what has a number above `after` and below `before`. Of `only`, the
-        columns whose value is not None have to be equal to it."""
+        """A page of a list that goes by `seq`: what fits `where`, has the values in `only` (None: any) in its columns,
+        and a number above `after` and below `before`."""
         seq = self._expressions["seq"]
-        given = {**{column: value for column, value in only.items() if value is not None}, **values}
-        wanted = [where, *(f"{self._expressions[column]} = :{column}" for column in only if column in given)]
+        equal = {column: value for column, value in only.items() if value is not None}
+        wanted = [where, *(f"{self._expressions[column]} = :{column}" for column in equal)]
         if after is not None:
             wanted.append(f"{seq} > :after")
         if before is not None:
             wanted.append(f"{seq} < :before")
         clauses = f"WHERE {' AND '.join(wanted)} ORDER BY {seq} {'DESC' if newest_first else ''} LIMIT :limit"
-        return self.all(db, clauses, after=after, before=before, limit=limit, **given)
+        return self.all(db, clauses, after=after, before=before, limit=limit, **equal, **values)
 
 
 def _to_column(column: str, value: Any) -> Mapping[str, Any]:
