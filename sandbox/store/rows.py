@@ -145,7 +145,8 @@ class Table(Generic[T]):
             self._fields += [field] * (len(columns) - len(self._fields))
             if decode is not _same:
                 self._decoders.append((field, at, decode))
-        self._values = attrgetter(*self._fields)
+        self._written = tuple(dict.fromkeys(self._fields))
+        self._values = attrgetter(*self._written)
         self.columns: Sequence[str] = (*columns, packed) if packed else columns
         self._expressions = self._sql(alias, expressions)
         self._select = f"SELECT {', '.join(self._expressions.values())} FROM {source or name} "
@@ -172,7 +173,7 @@ class Table(Generic[T]):
         return {f"key_{column}": value for column, value in zip(self._key, key, strict=True)}
 
     def _row(self, noun: T) -> dict[str, Any]:
-        row = self._encoded(dict(zip(self._fields, self._values(noun), strict=True)))
+        row = self._encoded(dict(zip(self._written, self._values(noun), strict=True)))
         if self._packed:
             row[self._packed] = to_json({k: v for k, v in values_of(noun).items() if k not in self._fields})
         return row
