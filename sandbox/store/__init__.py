@@ -1,5 +1,5 @@
 """SQL: the database, and one module for each noun.
 
-In the order in which they may import each other: file, checkpoints, database, journal, accounts, messages, retention,
-outbox, newest, faults, scenarios, findings.
+In the order in which they may import each other: file, checkpoints, database, rows, journal, accounts, messages,
+retention, outbox, newest, faults, scenarios, findings.
 """

@@ -5,47 +5,19 @@ whoever else changes the account at the same moment, and stays as it was if the 
 database, so nobody else changes it.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import fields
-from typing import Any
 
-from sandbox.model import Account, CallbackAuth, MsisdnFormat, Order, Shortcode
+from sandbox.model import Account
 from sandbox.store.database import Queries, Tx
+from sandbox.store.rows import Table
 
-_OWN_COLUMNS = ("name", "token")
-
-
-def _to_spec(account: Account) -> str:
-    return json.dumps(
-        {each.name: getattr(account, each.name) for each in fields(Account) if each.name not in _OWN_COLUMNS}
-    )
-
-
-def _from_row(name: str, token: str, spec: str) -> Account:
-    values: dict[str, Any] = json.loads(spec)
-    return Account(
-        name=name,
-        token=token,
-        **{
-            **values,
-            "shortcodes": tuple(Shortcode(each) for each in values["shortcodes"]),
-            "callback_auth": CallbackAuth(values["callback_auth"]),
-            "msisdn_format": MsisdnFormat(values["msisdn_format"]),
-            "retry_s": tuple(values["retry_s"]),
-            "order": Order(values["order"]),
-        },
-    )
+ACCOUNTS = Table("accounts", Account, key=("name",), packed="spec", beside=("name", "token"))
 
 
 def put(tx: Tx, account: Account, *, edited: bool = True) -> None:
     """Add an account, or replace the one of its name. `edited`: at run time, so that it is not as the settings say."""
-    tx.execute(
-        "INSERT INTO accounts (name, token, spec, edited) VALUES (:name, :token, :spec, :edited) ON CONFLICT (name) "
-        "DO UPDATE SET token = excluded.token, spec = excluded.spec, edited = excluded.edited",
-        {"name": account.name, "token": account.token, "spec": _to_spec(account), "edited": int(edited)},
-    )
+    ACCOUNTS.put(tx, account, edited=edited)
 
 
 def remove(tx: Tx, name: str) -> None:
@@ -55,8 +27,7 @@ def remove(tx: Tx, name: str) -> None:
 
 
 def get(db: Queries, name: str) -> Account | None:
-    row = db.execute("SELECT name, token, spec FROM accounts WHERE name = :name", {"name": name}).fetchone()
-    return _from_row(*row) if row else None
+    return ACCOUNTS.get(db, name)
 
 
 def owner_of(db: Queries, token: str) -> str | None:
@@ -66,7 +37,7 @@ def owner_of(db: Queries, token: str) -> str | None:
 
 
 def stored(db: Queries) -> Sequence[Account]:
-    return [_from_row(*row) for row in db.execute("SELECT name, token, spec FROM accounts ORDER BY name")]
+    return ACCOUNTS.all(db, "ORDER BY name")
 
 
 def edited(db: Queries) -> Set[str]:

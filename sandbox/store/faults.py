@@ -6,20 +6,19 @@ the gateway's and the dispatcher's to know.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 from weakref import WeakSet
 
 from sandbox.errors import Conflict, Invalid
-from sandbox.model import Drop, EventType, Fault, FaultEffect, FaultOn, Message, Problem
+from sandbox.model import EventType, Fault, FaultOn, Message, Problem
 from sandbox.rules import matching
 from sandbox.rules.matching import Match
 from sandbox.scenario.steps import MakeFault
 from sandbox.store import journal
 from sandbox.store.database import Queries, Tx
+from sandbox.store.rows import Table
 from sandbox.wire.problems import problem
 
 KEPT = 1000  # faults of an account, those that are used up included
@@ -27,43 +26,21 @@ KEPT = 1000  # faults of an account, those that are used up included
 
 # In the database ---------------------------------------------------------------------------------------------------
 
-_FAULT = "SELECT seq, account, times, used, spec FROM faults "
-
-
-def _to_fault(row: Sequence[Any]) -> Fault:
-    spec: dict[str, Any] = json.loads(row[4])
-    effect = spec["effect"]
-    drop = None if effect["drop"] is None else Drop(effect["drop"])
-    return Fault(
-        seq=row[0],
-        account=row[1],
-        on=FaultOn(spec["on"]),
-        match=spec["match"],
-        times=row[2],
-        used=row[3],
-        effect=FaultEffect(**{**effect, "drop": drop}),
-        run_seq=spec["run_seq"],
-    )
+FAULTS = Table("faults", Fault, packed="spec", beside=("seq", "account", "times", "used"))
 
 
 def get(db: Queries, seq: int) -> Fault | None:
-    row = db.execute(_FAULT + "WHERE seq = :seq", {"seq": seq}).fetchone()
-    return _to_fault(row) if row else None
+    return FAULTS.get(db, seq)
 
 
 def page(db: Queries, *, account: str, before: int | None = None, limit: int = 50) -> Sequence[Fault]:
     """Faults of an account, newest first, those that are used up included."""
-    older = "" if before is None else "AND seq < :before "
-    rows = db.execute(
-        f"{_FAULT} WHERE account = :account {older}ORDER BY seq DESC LIMIT :limit",
-        {"account": account, "before": before, "limit": limit},
-    )
-    return [_to_fault(row) for row in rows]
+    return FAULTS.page(db, "account = :account", account=account, before=before, limit=limit)
 
 
 def stored(db: Queries) -> Sequence[Fault]:
     """The faults of all accounts that are not used up, first added first."""
-    return [_to_fault(row) for row in db.execute(_FAULT + "WHERE times IS NULL OR used < times ORDER BY seq")]
+    return FAULTS.all(db, "WHERE times IS NULL OR used < times ORDER BY seq")
 
 
 def asked(fault: Fault, effect: str) -> Problem:
@@ -255,11 +232,7 @@ def add(
         effect=wanted.effect,
         run_seq=run_seq,
     )
-    spec = {"on": fault.on, "match": dict(fault.match), "effect": asdict(fault.effect), "run_seq": run_seq}
-    tx.execute(
-        "INSERT INTO faults (seq, account, times, used, spec) VALUES (:seq, :account, :times, 0, :spec)",
-        {"seq": fault.seq, "account": account, "times": fault.times, "spec": json.dumps(spec)},
-    )
+    FAULTS.insert(tx, fault)
     tx.then.append(partial(faults.put, fault))
     return fault
 
@@ -283,14 +256,12 @@ def remove(tx: Tx, faults: LiveFaults, account: str, seq: int | None, *, at_ms: 
     Returns how many went.
     """
     one = "" if seq is None else "AND seq = :seq "
-    rows = tx.execute(
-        f"{_FAULT} WHERE account = :account {one}ORDER BY seq", {"account": account, "seq": seq}
-    ).fetchall()
-    for fault in map(_to_fault, rows):
+    found = FAULTS.all(tx, f"WHERE account = :account {one}ORDER BY seq", account=account, seq=seq)
+    for fault in found:
         tx.execute("DELETE FROM faults WHERE seq = :seq", {"seq": fault.seq})
         journal.record(tx, EventType.FAULT_CHANGED, at_ms=at_ms, account=account, subject=fault.seq)
         tx.then.append(partial(faults.remove, fault))
-    return len(rows)
+    return len(found)
 
 
 def forget(tx: Tx, faults: LiveFaults, account: str | None) -> None:

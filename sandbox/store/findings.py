@@ -2,26 +2,14 @@
 the journal. Reading only; what is suspicious about them is decided in rules/findings.py.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.model import (
-    Attempt,
-    DeliveryState,
-    EventType,
-    Message,
-    Msisdn,
-    Outcome,
-    OutcomeKind,
-    Shortcode,
-    Trigger,
-    WebhookDelivery,
-)
+from sandbox.model import EventType, Message, Msisdn, Shortcode
 from sandbox.rules.findings import AttemptRecord, Finding, Paused
 from sandbox.rules.findings import findings as lint
-from sandbox.store import messages
+from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
 
 LOOKED_AT = 2_000  # newest messages
@@ -92,11 +80,9 @@ def _sessions_before(db: Queries, account: str, newest: Sequence[Message]) -> Se
 def _tried(db: Queries, account: str, first: int) -> Sequence[AttemptRecord]:
     """The attempts of the account's messages from number `first` on. URL and payload are left out: nobody looks."""
     begun = _begun(db, account, first)
+    delivery, attempt = outbox.DELIVERIES.selected("d", url="''", body="x''"), outbox.ATTEMPTS.selected("a")
     rows = db.execute(
-        "SELECT d.seq, d.message_seq, d.msisdn, d.shortcode, d.state, d.created_ms, d.attempts, d.redelivery_of, "
-        "a.number, a.triggered, a.started_ms, a.offset_ms, a.outcome, a.duration_ms, a.status_code, a.body, "
-        "a.error, a.warnings "
-        "FROM webhook_deliveries d JOIN attempts a ON a.delivery_seq = d.seq "
+        f"SELECT {delivery}, {attempt} FROM webhook_deliveries d JOIN attempts a ON a.delivery_seq = d.seq "
         # a webhook delivery never has a lower number than its message
         "WHERE d.seq >= :first AND d.message_seq >= :first AND d.account = :account "
         # what an application makes of a payload that somebody wrote says nothing about it
@@ -104,7 +90,7 @@ def _tried(db: Queries, account: str, first: int) -> Sequence[AttemptRecord]:
         "ORDER BY d.seq DESC, a.number DESC LIMIT :most",
         {"first": first, "account": account, "most": ATTEMPTS},
     )
-    return [_to_tried(account, row, begun) for row in rows]
+    return [_to_tried(row, begun) for row in rows]
 
 
 def _begun(db: Queries, account: str, first: int) -> Mapping[int, Sequence[int]]:
@@ -118,34 +104,9 @@ def _begun(db: Queries, account: str, first: int) -> Mapping[int, Sequence[int]]
     return begun
 
 
-def _to_tried(account: str, row: Sequence[Any], begun: Mapping[int, Sequence[int]]) -> AttemptRecord:
-    delivery = WebhookDelivery(
-        seq=row[0],
-        message_seq=row[1],
-        account=account,
-        msisdn=Msisdn(row[2]),
-        shortcode=Shortcode(row[3]),
-        url="",
-        body=b"",
-        state=DeliveryState(row[4]),
-        created_ms=row[5],
-        attempts=row[6],
-        redelivery_of=row[7],
-    )
-    outcome = None
-    if row[12] is not None:
-        outcome = Outcome(
-            kind=OutcomeKind(row[12]), duration_ms=row[13], status_code=row[14], body=row[15], error=row[16]
-        )
-    attempt = Attempt(
-        delivery_seq=delivery.seq,
-        number=row[8],
-        trigger=Trigger(row[9]),
-        started_ms=row[10],
-        offset_ms=row[11],
-        outcome=outcome,
-        warnings=tuple(json.loads(row[17] or "[]")),
-    )
+def _to_tried(row: Sequence[Any], begun: Mapping[int, Sequence[int]]) -> AttemptRecord:
+    width = len(outbox.DELIVERIES.columns)
+    delivery, attempt = outbox.DELIVERIES.read(row[:width]), outbox.ATTEMPTS.read(row[width:])
     # Counted from the newest: the journal forgets the oldest first, and of what was imported it never knew any.
     entries = begun.get(delivery.seq, ())
     place = len(entries) - 1 - (delivery.attempts - attempt.number)

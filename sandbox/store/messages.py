@@ -5,13 +5,13 @@ and go on from a cursor, which is the number of the last thing seen.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from sandbox.model import (
     Conversation,
     Direction,
-    Encoding,
     Handset,
     HandsetState,
     Message,
@@ -19,19 +19,21 @@ from sandbox.model import (
     Msisdn,
     Problem,
     RecordedRequest,
-    Shortcode,
 )
 from sandbox.store.database import MOST_FOLLOWING, Insert, Queries, Tx
+from sandbox.store.rows import Decoder, Table, to_json, values_of
 from sandbox.wire.numbers import telco_of
 from sandbox.wire.requests import SendSms
 from sandbox.wire.text import Measure
 
 # A routed MO message has the state of its latest webhook delivery.
-_MESSAGE = """
-SELECT m.seq, m.account, m.direction, m.msisdn, m.shortcode, m.text, m.session_id, m.ref_id, m.sent_date, m.at_ms,
-       m.telco, m.encoding, m.segments, COALESCE(d.state, m.state), m.extra, m.warnings, m.delivery_seq
-  FROM messages m LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
-"""
+MESSAGES = Table(
+    "messages",
+    Message,
+    source="messages m LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq",
+    alias="m",
+    expressions={"state": "COALESCE(d.state, m.state)"},
+)
 # Where an account's newest rows are wanted, the index by handset is of no use: it would sort all that the account has.
 # Said like this, rows are walked from the newest one on, and only as many as are wanted.
 _OF_ACCOUNT = "account || '' = :account"
@@ -39,32 +41,6 @@ UNREAD = 1_000
 """Conversations, the newest, in which unread messages are counted."""
 SET_UP = 1_000
 """Handsets, those that were set up last, among which those without a conversation are looked for."""
-
-_REQUEST = """
-SELECT seq, account, at_ms, method, path, client, headers, body, status_code, answer, problems, warnings FROM requests
-"""
-
-
-def _to_message(row: Sequence[Any]) -> Message:
-    return Message(
-        seq=row[0],
-        account=row[1],
-        direction=Direction(row[2]),
-        msisdn=Msisdn(row[3]),
-        shortcode=Shortcode(row[4]),
-        text=row[5],
-        session_id=row[6],
-        ref_id=row[7],
-        sent_date=row[8],
-        at_ms=row[9],
-        telco=row[10],
-        encoding=Encoding(row[11]),
-        segments=row[12],
-        state=row[13],
-        extra=json.loads(row[14]) if row[14] else {},
-        warnings=tuple(json.loads(row[15])) if row[15] else (),
-        delivery_seq=row[16],
-    )
 
 
 class Submission(NamedTuple):
@@ -159,26 +135,29 @@ def are_more_than(db: Queries, account: str, number: int) -> bool:
 
 def insert_mo(tx: Tx, message: Message) -> None:
     """Write a message down that a handset originated."""
+    MESSAGES.insert(tx, message)
+
+
+def insert_imported(tx: Tx, message: Message, submission: Submission) -> None:
+    """Write a message down that a file holds, as the newest of its conversation, where nobody has to read it any more.
+
+    An MT that had not arrived waits only for a handset that is off here.
+    """
+    if message.state == MessageState.ACCEPTED:
+        known = handset(tx, message.account, message.msisdn)
+        if known is None or known.state is not HandsetState.OFF:
+            message = replace(message, state=MessageState.ARRIVED)
+    if message.direction is Direction.MO:
+        insert_mo(tx, message)
+        touch_mo(tx, account=message.account, msisdn=message.msisdn, shortcode=message.shortcode, seq=message.seq)
+        return
+    MESSAGES.insert(tx, message, **submission._asdict())
     tx.execute(
-        "INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, "
-        "telco, encoding, segments, state, delivery_seq) VALUES (:seq, :at, :account, 'mo', :msisdn, :shortcode, "
-        ":text, :session, :ref, :sent, :telco, :encoding, :segments, :state, :delivery)",
-        {
-            "seq": message.seq,
-            "at": message.at_ms,
-            "account": message.account,
-            "msisdn": message.msisdn,
-            "shortcode": message.shortcode,
-            "text": message.text,
-            "session": message.session_id,
-            "ref": message.ref_id,
-            "sent": message.sent_date,
-            "telco": message.telco,
-            "encoding": message.encoding,
-            "segments": message.segments,
-            "state": message.state,
-            "delivery": message.delivery_seq,
-        },
+        "INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq) "
+        "VALUES (:account, :msisdn, :shortcode, :session_id, :ref_id, 0, 0, :seq) "
+        "ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, "
+        "ref_id = excluded.ref_id, last_seq = excluded.last_seq",
+        values_of(message),
     )
 
 
@@ -196,8 +175,7 @@ def next_sent_us(tx: Tx, account: str, now_ms: int) -> int:
 
 
 def get(db: Queries, seq: int) -> Message | None:
-    row = db.execute(_MESSAGE + "WHERE m.seq = :seq", {"seq": seq}).fetchone()
-    return _to_message(row) if row else None
+    return MESSAGES.get(db, seq)
 
 
 def page(
@@ -221,43 +199,44 @@ def page(
 
     `text` is a glob (`*`, `?`, `[…]`) over the whole text, by case. `after` and `before` bound the message's number.
     """
-    where = [f"m.{_OF_ACCOUNT}"] if msisdn is None else ["m.account = :account", "m.msisdn = :msisdn"]
-    if shortcode is not None:
-        where.append("m.shortcode = :shortcode")
-    if session_id is not None:
-        where.append("m.session_id = :session")
-    if direction is not None:
-        where.append("m.direction = :direction")
-    if state is not None:
-        where.append("COALESCE(d.state, m.state) = :state")
+    where = f"m.{_OF_ACCOUNT}" if msisdn is None else "m.account = :account"
     if to is not None:
-        where.append("CASE m.direction WHEN 'mt' THEN m.msisdn ELSE m.shortcode END = :to")
+        where += " AND CASE m.direction WHEN 'mt' THEN m.msisdn ELSE m.shortcode END = :to"
     if from_ is not None:
-        where.append("CASE m.direction WHEN 'mt' THEN m.shortcode ELSE m.msisdn END = :from")
+        where += " AND CASE m.direction WHEN 'mt' THEN m.shortcode ELSE m.msisdn END = :from_"
     if text is not None:
-        where.append("m.text GLOB :text")
-    if after is not None:
-        where.append("m.seq > :after")
-    if before is not None:
-        where.append("m.seq < :before")
-    rows = db.execute(
-        f"{_MESSAGE} WHERE {' AND '.join(where)} ORDER BY m.seq {'DESC' if newest_first else ''} LIMIT :limit",
-        {
-            "account": account,
+        where += " AND m.text GLOB :text"
+    return MESSAGES.page(
+        db,
+        where,
+        account=account,
+        to=to,
+        from_=from_,
+        text=text,
+        only={
             "msisdn": msisdn,
             "shortcode": shortcode,
-            "session": session_id,
+            "session_id": session_id,
             "direction": direction,
             "state": state,
-            "to": to,
-            "from": from_,
-            "text": text,
-            "after": after,
-            "before": before,
-            "limit": limit,
         },
+        after=after,
+        before=before,
+        limit=limit,
+        newest_first=newest_first,
     )
-    return [_to_message(row) for row in rows]
+
+
+def recorded(db: Queries, *, account: str, after: int, last: int, most: int) -> Sequence[tuple[Message, Submission]]:
+    """Messages with numbers above `after` and up to `last`, oldest first, with the calls that they came in; a routed MO
+    has its own state."""
+    rows = db.execute(
+        f"SELECT {MESSAGES.selected()}, {', '.join(Submission._fields)} FROM messages "
+        f"WHERE {_OF_ACCOUNT} AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most",
+        {"account": account, "after": after, "last": last, "most": most},
+    )
+    width = len(MESSAGES.columns)
+    return [(MESSAGES.read(row[:width]), Submission(*row[width:])) for row in rows]
 
 
 _SESSIONS_IN = 200  # newest messages, so that a long conversation takes no longer
@@ -287,10 +266,7 @@ def beyond(db: Queries, account: str, *, most: int, before: int | None = None) -
 
 
 def set_delivery(tx: Tx, message_seq: int, delivery_seq: int) -> None:
-    tx.execute(
-        "UPDATE messages SET delivery_seq = :delivery, state = :routed WHERE seq = :seq",
-        {"delivery": delivery_seq, "routed": MessageState.ROUTED, "seq": message_seq},
-    )
+    MESSAGES.update(tx, message_seq, delivery_seq=delivery_seq, state=MessageState.ROUTED)
 
 
 def waiting(db: Queries, account: str, msisdn: str) -> Sequence[int]:
@@ -303,7 +279,7 @@ def waiting(db: Queries, account: str, msisdn: str) -> Sequence[int]:
 
 
 def set_arrived(tx: Tx, seq: int) -> None:
-    tx.execute("UPDATE messages SET state = :state WHERE seq = :seq", {"state": MessageState.ARRIVED, "seq": seq})
+    MESSAGES.update(tx, seq, state=MessageState.ARRIVED)
 
 
 # Requests ----------------------------------------------------------------------------------------------------------
@@ -319,51 +295,24 @@ def _to_headers(lines: bytes) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, _, value in pairs)
 
 
+def _to_problems(text: str | None) -> tuple[Problem, ...]:
+    names = ("field", "code", "message", "hint")
+    return tuple(Problem(**dict(zip(names, each, strict=True))) for each in json.loads(text or "[]"))
+
+
+_READERS: Mapping[str, Decoder] = {"headers": _to_headers, "problems": _to_problems}
+REQUESTS = Table("requests", RecordedRequest, readers=_READERS)
+REFUSALS = Table("refusals", RecordedRequest, elsewhere=("warnings",), readers=_READERS)
+
+
 def insert_refusal(tx: Tx, refused: RecordedRequest, headers: bytes) -> None:
     """Write a refused call down; `headers` as `header_lines` makes them."""
     problems = [[each.field, each.code, each.message, each.hint] for each in refused.problems]
-    tx.execute(
-        "INSERT INTO refusals (seq, at_ms, account, method, path, client, headers, body, status_code, answer, "
-        "problems) VALUES (:seq, :at, :account, :method, :path, :client, :headers, :body, :status, :answer, :problems)",
-        {
-            "seq": refused.seq,
-            "at": refused.at_ms,
-            "account": refused.account,
-            "method": refused.method,
-            "path": refused.path,
-            "client": refused.client,
-            "headers": headers,
-            "body": refused.body,
-            "status": refused.status_code,
-            "answer": refused.answer,
-            "problems": json.dumps(problems),
-        },
-    )
-
-
-def _to_request(row: Sequence[Any]) -> RecordedRequest:
-    return RecordedRequest(
-        seq=row[0],
-        account=row[1],
-        at_ms=row[2],
-        method=row[3],
-        path=row[4],
-        client=row[5],
-        headers=_to_headers(row[6]),
-        body=row[7],
-        status_code=row[8],
-        answer=row[9],
-        problems=tuple(
-            Problem(field=field, code=code, message=message, hint=hint)
-            for field, code, message, hint in json.loads(row[10] or "[]")
-        ),
-        warnings=tuple(json.loads(row[11] or "[]")),
-    )
+    REFUSALS.insert(tx, refused, headers=headers, problems=to_json(problems))
 
 
 def get_request(db: Queries, seq: int) -> RecordedRequest | None:
-    row = db.execute(_REQUEST + "WHERE seq = :seq", {"seq": seq}).fetchone()
-    return _to_request(row) if row else None
+    return REQUESTS.get(db, seq)
 
 
 def requests_page(
@@ -377,22 +326,12 @@ def requests_page(
     limit: int = 50,
 ) -> Sequence[RecordedRequest]:
     """Calls to the gateway, newest first: the account's own, and if `unowned` those whose token belongs to nobody."""
-    where = ["(account = :account OR account IS NULL)" if unowned else _OF_ACCOUNT]
+    where = "(account = :account OR account IS NULL)" if unowned else _OF_ACCOUNT
     if account is None:  # those of nobody, of which none was accepted: no message has to be looked at
-        where, verdict = ["account IS NULL"], "refused" if verdict is None else verdict
-    if verdict == "refused":
-        where.append("status_code <> 200")
-    elif verdict == "accepted":
-        where.append("status_code = 200")
-    if after is not None:
-        where.append("seq > :after")
-    if before is not None:
-        where.append("seq < :before")
-    rows = db.execute(
-        f"{_REQUEST} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
-        {"account": account, "after": after, "before": before, "limit": limit},
-    )
-    return [_to_request(row) for row in rows]
+        where, verdict = "account IS NULL", "refused" if verdict is None else verdict
+    if verdict in ("accepted", "refused"):
+        where += " AND status_code = 200" if verdict == "accepted" else " AND status_code <> 200"
+    return REQUESTS.page(db, where, account=account, after=after, before=before, limit=limit)
 
 
 # Conversations -----------------------------------------------------------------------------------------------------
@@ -435,33 +374,25 @@ def mark_read(tx: Tx, *, account: str, msisdn: str, shortcode: str) -> bool:
     return changed.rowcount > 0
 
 
-_CONVERSATION = """
-SELECT c.account, c.msisdn, c.shortcode, COALESCE(c.session_id, m.session_id), c.unread, c.last_seq, m.at_ms, m.text,
-       m.direction, COALESCE(d.state, m.state), COALESCE(h.label, ''), COALESCE(h.telco, m.telco),
-       COALESCE(h.state, 'on')
-  FROM conversations c
-  JOIN messages m ON m.seq = c.last_seq
+_CONVERSATIONS = Table(
+    "conversations",
+    Conversation,
+    key=("account", "msisdn", "shortcode"),
+    source="""conversations c JOIN messages m ON m.seq = c.last_seq
   LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
-  LEFT JOIN handsets h ON h.account = c.account AND h.msisdn = c.msisdn
-"""
-
-
-def _to_conversation(row: Sequence[Any]) -> Conversation:
-    return Conversation(
-        account=row[0],
-        msisdn=Msisdn(row[1]),
-        shortcode=Shortcode(row[2]),
-        session_id=row[3],
-        unread=row[4],
-        last_seq=row[5],
-        last_at_ms=row[6],
-        last_text=row[7],
-        last_direction=Direction(row[8]),
-        last_state=row[9],
-        label=row[10],
-        telco=row[11],
-        handset_state=HandsetState(row[12]),
-    )
+  LEFT JOIN handsets h ON h.account = c.account AND h.msisdn = c.msisdn""",
+    alias="c",
+    expressions={
+        "session_id": "COALESCE(c.session_id, m.session_id)",
+        "last_at_ms": "m.at_ms",
+        "last_text": "m.text",
+        "last_direction": "m.direction",
+        "last_state": "COALESCE(d.state, m.state)",
+        "label": "COALESCE(h.label, '')",
+        "telco": "COALESCE(h.telco, m.telco)",
+        "handset_state": "COALESCE(h.state, 'on')",
+    },
+)
 
 
 def conversations(
@@ -476,20 +407,19 @@ def conversations(
             "(instr(msisdn, :search) > 0 OR msisdn IN (SELECT msisdn FROM handsets "
             "WHERE account = :account AND instr(lower(label), lower(:search)) > 0))"
         )
-    rows = db.execute(  # which ones, the index by age knows alone; only those are read and joined
-        f"{_CONVERSATION} WHERE c.account = :account AND c.last_seq IN (SELECT last_seq FROM conversations "
+    return _CONVERSATIONS.all(  # which ones, the index by age knows alone; only those are read and joined
+        db,
+        f"WHERE c.account = :account AND c.last_seq IN (SELECT last_seq FROM conversations "
         f"WHERE {' AND '.join(where)} ORDER BY last_seq DESC LIMIT :limit) ORDER BY c.last_seq DESC",
-        {"account": account, "before": before, "search": search, "limit": limit},
+        account=account,
+        before=before,
+        search=search,
+        limit=limit,
     )
-    return [_to_conversation(row) for row in rows]
 
 
 def conversation(db: Queries, *, account: str, msisdn: str, shortcode: str) -> Conversation | None:
-    row = db.execute(
-        _CONVERSATION + "WHERE c.account = :account AND c.msisdn = :msisdn AND c.shortcode = :shortcode",
-        {"account": account, "msisdn": msisdn, "shortcode": shortcode},
-    ).fetchone()
-    return _to_conversation(row) if row else None
+    return _CONVERSATIONS.get(db, account, msisdn, shortcode)
 
 
 def unread(db: Queries, account: str) -> int:
@@ -505,38 +435,27 @@ def unread(db: Queries, account: str) -> int:
 # Handsets ----------------------------------------------------------------------------------------------------------
 
 
-def handset(db: Queries, account: str, msisdn: str) -> tuple[str, str, HandsetState] | None:
-    """(label, telco, state) that somebody gave the handset; None for one that nobody has touched."""
-    row = db.execute(
-        "SELECT label, telco, state FROM handsets WHERE account = :account AND msisdn = :msisdn",
-        {"account": account, "msisdn": msisdn},
-    ).fetchone()
-    return (row[0], row[1], HandsetState(row[2])) if row else None
+HANDSETS = Table("handsets", Handset, key=("account", "msisdn"))
+
+
+def handset(db: Queries, account: str, msisdn: str) -> Handset | None:
+    """The handset as somebody set it; None for one that nobody has touched."""
+    return HANDSETS.get(db, account, msisdn)
 
 
 def handset_of(db: Queries, account: str, msisdn: Msisdn) -> Handset:
     """The handset as it stands: what somebody set, else switched on and with the telco of its number range."""
-    known = handset(db, account, msisdn)
-    if known is None:
-        return Handset(account=account, msisdn=msisdn, telco=telco_of(msisdn))
-    label, telco, state = known
-    return Handset(account=account, msisdn=msisdn, label=label, telco=telco, state=state)
+    return handset(db, account, msisdn) or Handset(account=account, msisdn=msisdn, telco=telco_of(msisdn))
 
 
 def put_handset(tx: Tx, handset: Handset) -> None:
-    tx.execute(
-        "INSERT INTO handsets (account, msisdn, label, telco, state) "
-        "VALUES (:account, :msisdn, :label, :telco, :state) "
-        "ON CONFLICT (account, msisdn) DO UPDATE SET label = excluded.label, telco = excluded.telco, "
-        "state = excluded.state",
-        {
-            "account": handset.account,
-            "msisdn": handset.msisdn,
-            "label": handset.label,
-            "telco": handset.telco,
-            "state": handset.state,
-        },
-    )
+    HANDSETS.put(tx, handset)
+
+
+def handsets(db: Queries, account: str, *, after: str, limit: int) -> Sequence[Handset]:
+    """Handsets that somebody set up, by number, from the one after `after`."""
+    where = "WHERE account = :account AND msisdn > :after ORDER BY msisdn LIMIT :limit"
+    return HANDSETS.all(db, where, account=account, after=after, limit=limit)
 
 
 def handset_numbers(db: Queries, *, account: str, after: str = "", limit: int = 50) -> Sequence[Msisdn]:
@@ -553,13 +472,10 @@ def handset_numbers(db: Queries, *, account: str, after: str = "", limit: int = 
 def silent_handsets(db: Queries, *, account: str, limit: int = 50) -> Sequence[Handset]:
     """Handsets that somebody set up, of the newest `SET_UP`, and that are part of no conversation yet, by number."""
     rows = db.execute(
-        "SELECT h.account, h.msisdn, h.label, h.telco, h.state FROM "
+        f"SELECT {HANDSETS.selected()} FROM "
         f"(SELECT * FROM handsets WHERE {_OF_ACCOUNT} ORDER BY rowid DESC LIMIT :newest) h "
         "WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.account = h.account AND c.msisdn = h.msisdn) "
-        "ORDER BY h.msisdn LIMIT :limit",
+        "ORDER BY msisdn LIMIT :limit",
         {"account": account, "newest": SET_UP, "limit": limit},
     )
-    return [
-        Handset(account=row[0], msisdn=Msisdn(row[1]), label=row[2], telco=row[3], state=HandsetState(row[4]))
-        for row in rows
-    ]
+    return [HANDSETS.read(row) for row in rows]

@@ -7,143 +7,65 @@ is decided in webhooks/retry.py; here it is only written down.
 import json
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from itertools import chain
 
-from sandbox.model import (
-    Attempt,
-    DeliveryState,
-    Msisdn,
-    MsisdnFormat,
-    Outcome,
-    OutcomeKind,
-    Shortcode,
-    TextRequest,
-    Timer,
-    TimerKind,
-    Trigger,
-    WebhookDelivery,
-)
+from sandbox.model import Attempt, DeliveryState, Outcome, TextRequest, Timer, TimerKind, WebhookDelivery
 from sandbox.store.database import Due, Queries, Tx
+from sandbox.store.rows import Table, decoded, values_of
 
-_DELIVERY = """
-SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used,
-       first_failed_ms, next_attempt_ms, redelivery_of, edited, put_off_ms, taken_up
-  FROM webhook_deliveries
-"""
+DELIVERIES = Table("webhook_deliveries", WebhookDelivery)
+ATTEMPTS = Table(
+    "attempts", Attempt, key=("delivery_seq", "number"), renamed={"trigger": "triggered", "kind": "outcome"}
+)
+TIMERS = Table("timers", Timer, key=("id",))
 OPEN = "state IN ('pending', 'in_flight', 'retrying')"
 
 NETWORK_LANE = "network"
 """The lane of what handsets do later: in the order of its moments, and of its planning where they are the same."""
 
 
-def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
-    return WebhookDelivery(
-        seq=row[0],
-        message_seq=row[1],
-        account=row[2],
-        msisdn=Msisdn(row[3]),
-        shortcode=Shortcode(row[4]),
-        url=row[5],
-        body=row[6],
-        state=DeliveryState(row[7]),
-        created_ms=row[8],
-        attempts=row[9],
-        retries_used=row[10],
-        first_failed_ms=row[11],
-        next_attempt_ms=row[12],
-        redelivery_of=row[13],
-        edited=bool(row[14]),
-        put_off_ms=row[15],
-        taken_up=bool(row[16]),
-    )
+_OPEN_IN_CONVERSATION = f"WHERE account = :account AND msisdn = :msisdn AND {OPEN} AND shortcode = :shortcode"
 
 
 def insert(tx: Tx, delivery: WebhookDelivery) -> None:
-    tx.execute(
-        "INSERT INTO webhook_deliveries (seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, "
-        "attempts, retries_used, first_failed_ms, next_attempt_ms, redelivery_of, edited) VALUES (:seq, :message, "
-        ":account, :msisdn, :shortcode, :url, :body, :state, :created, 0, 0, NULL, :next, :of, :edited)",
-        {
-            "seq": delivery.seq,
-            "message": delivery.message_seq,
-            "account": delivery.account,
-            "msisdn": delivery.msisdn,
-            "shortcode": delivery.shortcode,
-            "url": delivery.url,
-            "body": delivery.body,
-            "state": delivery.state,
-            "created": delivery.created_ms,
-            "next": delivery.next_attempt_ms,
-            "of": delivery.redelivery_of,
-            "edited": int(delivery.edited),
-        },
-    )
+    DELIVERIES.insert(tx, delivery)
 
 
 def get(db: Queries, seq: int) -> WebhookDelivery | None:
-    row = db.execute(_DELIVERY + "WHERE seq = :seq", {"seq": seq}).fetchone()
-    return _to_delivery(row) if row else None
+    return DELIVERIES.get(db, seq)
 
 
 def page(
     db: Queries, *, account: str, state: str | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[WebhookDelivery]:
     """Webhook deliveries of an account, newest first."""
-    where = ["account = :account"]
-    if state is not None:
-        where.append("state = :state")
-    if before is not None:
-        where.append("seq < :before")
-    rows = db.execute(
-        f"{_DELIVERY} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
-        {"account": account, "state": state, "before": before, "limit": limit},
-    )
-    return [_to_delivery(row) for row in rows]
+    return DELIVERIES.page(db, "account = :account", account=account, only={"state": state}, before=before, limit=limit)
 
 
 def of_message(db: Queries, message_seq: int) -> Sequence[WebhookDelivery]:
     """All webhook deliveries of a message, oldest first: the first one, then redeliveries."""
-    rows = db.execute(_DELIVERY + "WHERE message_seq = :seq ORDER BY seq", {"seq": message_seq})
-    return [_to_delivery(row) for row in rows]
+    return DELIVERIES.all(db, "WHERE message_seq = :seq ORDER BY seq", seq=message_seq)
 
 
 def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
     """Whether an earlier webhook delivery of the same conversation is still open."""
-    return (
-        db.execute(
-            f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND msisdn = :msisdn AND {OPEN} "
-            "AND shortcode = :shortcode AND seq < :seq LIMIT 1",
-            {
-                "account": delivery.account,
-                "msisdn": delivery.msisdn,
-                "shortcode": delivery.shortcode,
-                "seq": delivery.seq,
-            },
-        ).fetchone()
-        is not None
-    )
+    return DELIVERIES.has(db, f"{_OPEN_IN_CONVERSATION} AND seq < :seq", **values_of(delivery))
 
 
 def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     """The oldest open webhook delivery of the same conversation."""
-    row = db.execute(
-        f"{_DELIVERY} WHERE account = :account AND msisdn = :msisdn AND {OPEN} AND shortcode = :shortcode "
-        "ORDER BY seq LIMIT 1",
-        {"account": delivery.account, "msisdn": delivery.msisdn, "shortcode": delivery.shortcode},
-    ).fetchone()
-    return _to_delivery(row) if row else None
+    return DELIVERIES.first(db, f"{_OPEN_IN_CONVERSATION} ORDER BY seq LIMIT 1", **values_of(delivery))
 
 
 def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
     """Every webhook delivery that is still owed an attempt, of one account or of all, oldest first."""
     mine = "" if account is None else " AND account = :account"
-    rows = db.execute(f"{_DELIVERY} WHERE {OPEN}{mine} ORDER BY seq", {"account": account})
-    return [_to_delivery(row) for row in rows]
+    return DELIVERIES.all(db, f"WHERE {OPEN}{mine} ORDER BY seq", account=account)
 
 
 def taken_up_is_over(tx: Tx, seq: int) -> None:
     """The attempt has ended for which a start asked; a retry follows."""
-    tx.execute("UPDATE webhook_deliveries SET taken_up = 0 WHERE seq = :seq", {"seq": seq})
+    DELIVERIES.update(tx, seq, taken_up=False)
 
 
 def update(
@@ -156,92 +78,37 @@ def update(
     first_failed_ms: int | None,
     next_attempt_ms: int | None,
 ) -> None:
-    tx.execute(
-        "UPDATE webhook_deliveries SET state = :state, attempts = :attempts, retries_used = :retries, "
-        "first_failed_ms = :failed, next_attempt_ms = :next WHERE seq = :seq",
-        {
-            "state": state,
-            "attempts": attempts,
-            "retries": retries_used,
-            "failed": first_failed_ms,
-            "next": next_attempt_ms,
-            "seq": seq,
-        },
+    DELIVERIES.update(
+        tx,
+        seq,
+        state=state,
+        attempts=attempts,
+        retries_used=retries_used,
+        first_failed_ms=first_failed_ms,
+        next_attempt_ms=next_attempt_ms,
     )
 
 
 def take_up(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
     """Let the attempt that is due use up no retry, and those that are left come later than at their offsets from the
     first failure."""
-    tx.execute(
-        "UPDATE webhook_deliveries SET retries_used = :retries, put_off_ms = :by, taken_up = 1 WHERE seq = :seq",
-        {"retries": retries_used, "by": put_off_ms, "seq": seq},
-    )
+    DELIVERIES.update(tx, seq, retries_used=retries_used, put_off_ms=put_off_ms, taken_up=True)
 
 
 # Attempts ----------------------------------------------------------------------------------------------------------
 
 
 def begin_attempt(tx: Tx, attempt: Attempt) -> None:
-    tx.execute(
-        "INSERT INTO attempts (delivery_seq, number, triggered, started_ms, offset_ms) "
-        "VALUES (:seq, :number, :trigger, :started, :offset)",
-        {
-            "seq": attempt.delivery_seq,
-            "number": attempt.number,
-            "trigger": attempt.trigger,
-            "started": attempt.started_ms,
-            "offset": attempt.offset_ms,
-        },
-    )
+    ATTEMPTS.insert(tx, attempt)
 
 
 def end_attempt(tx: Tx, seq: int, number: int, outcome: Outcome, warnings: Sequence[str]) -> None:
-    tx.execute(
-        "UPDATE attempts SET outcome = :outcome, duration_ms = :duration, status_code = :status, headers = :headers, "
-        "body = :body, error = :error, warnings = :warnings WHERE delivery_seq = :seq AND number = :number",
-        {
-            "outcome": outcome.kind,
-            "duration": outcome.duration_ms,
-            "status": outcome.status_code,
-            "headers": json.dumps(outcome.headers) if outcome.headers else None,
-            "body": outcome.body,
-            "error": outcome.error,
-            "warnings": json.dumps(warnings) if warnings else None,
-            "seq": seq,
-            "number": number,
-        },
-    )
+    ATTEMPTS.update(tx, seq, number, outcome=outcome, warnings=warnings)
 
 
 def attempts(db: Queries, seq: int) -> Sequence[Attempt]:
     """The attempts of a webhook delivery, the first one first."""
-    rows = db.execute(
-        "SELECT delivery_seq, number, triggered, started_ms, offset_ms, outcome, duration_ms, status_code, headers, "
-        "body, error, warnings FROM attempts WHERE delivery_seq = :seq ORDER BY number",
-        {"seq": seq},
-    )
-    return [
-        Attempt(
-            delivery_seq=row[0],
-            number=row[1],
-            trigger=Trigger(row[2]),
-            started_ms=row[3],
-            offset_ms=row[4],
-            outcome=None
-            if row[5] is None
-            else Outcome(
-                kind=OutcomeKind(row[5]),
-                duration_ms=row[6],
-                status_code=row[7],
-                headers=tuple((name, value) for name, value in json.loads(row[8] or "[]")),
-                body=row[9],
-                error=row[10],
-            ),
-            warnings=tuple(json.loads(row[11] or "[]")),
-        )
-        for row in rows
-    ]
+    return ATTEMPTS.all(db, "WHERE delivery_seq = :seq ORDER BY number", seq=seq)
 
 
 def is_under_way(db: Queries, seq: int) -> bool:
@@ -260,12 +127,6 @@ def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
 
 
 # Timers ------------------------------------------------------------------------------------------------------------
-
-
-def _to_timer(row: Sequence[Any]) -> Timer:
-    return Timer(
-        due_ms=row[0], id=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
-    )
 
 
 def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, lane: str, account: str, subject: int, data: str = "") -> None:
@@ -307,23 +168,23 @@ def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) 
 
 def texting_of(timer: Timer) -> TextRequest:
     """The text that a timer of `set_texting` stands for."""
-    values: dict[str, Any] = json.loads(timer.data)
-    form = values["msisdn_format"]
-    return TextRequest(
-        account=timer.account, **{**values, "msisdn_format": None if form is None else MsisdnFormat(form)}
-    )
+    return TextRequest(account=timer.account, **decoded(TextRequest, json.loads(timer.data)))
+
+
+def _when(timer: Timer) -> tuple[int, int]:
+    return timer.due_ms, timer.id
 
 
 def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
     """Remove and return the lane's timers that are due, earliest first, and announce when its next one is."""
     rows = tx.execute(
         "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
-        "ORDER BY due_ms, id LIMIT :most) RETURNING due_ms, id, kind, lane, account, subject, data",
+        f"ORDER BY due_ms, id LIMIT :most) RETURNING {TIMERS.selected()}",
         {"lane": lane, "now": now_ms, "most": most},
     ).fetchall()
     next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
     tx.due.append(Due(lane, next_ms, exact=True))
-    return [_to_timer(row) for row in sorted(rows)]
+    return sorted(map(TIMERS.read, rows), key=_when)
 
 
 def postpone(tx: Tx, lane: str, now_ms: int, until_ms: int) -> None:
@@ -365,26 +226,17 @@ def next_of_account(db: Queries, account: str) -> Sequence[tuple[str, TimerKind,
 
 def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
     """What is due next, earliest first."""
-    rows = [
-        row
+    found = (
+        TIMERS.all(db, "WHERE lane = :lane ORDER BY due_ms, id LIMIT :limit", lane=lane, limit=limit)
         for lane, _ in lanes(db)
-        for row in db.execute(
-            "SELECT due_ms, id, kind, lane, account, subject, data FROM timers WHERE lane = :lane "
-            "ORDER BY due_ms, id LIMIT :limit",
-            {"lane": lane, "limit": limit},
-        )
-    ]
-    return [_to_timer(row) for row in sorted(rows)[:limit]]
+    )
+    return sorted(chain.from_iterable(found), key=_when)[:limit]
 
 
 def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
     """What the account's handsets do later, earliest first."""
-    rows = db.execute(
-        "SELECT due_ms, id, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND account = :account "
-        "ORDER BY due_ms, id LIMIT :limit",
-        {"lane": NETWORK_LANE, "account": account, "limit": limit},
-    )
-    return [_to_timer(row) for row in rows]
+    where = "WHERE lane = :lane AND account = :account ORDER BY due_ms, id LIMIT :limit"
+    return TIMERS.all(db, where, lane=NETWORK_LANE, account=account, limit=limit)
 
 
 def backlog(db: Queries, most: int) -> int:
@@ -398,9 +250,4 @@ def backlog(db: Queries, most: int) -> int:
 
 
 def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:
-    return (
-        db.execute(
-            "SELECT 1 FROM timers WHERE subject = :subject AND kind = :kind LIMIT 1", {"subject": subject, "kind": kind}
-        ).fetchone()
-        is not None
-    )
+    return TIMERS.has(db, "WHERE subject = :subject AND kind = :kind", subject=subject, kind=kind)

@@ -6,14 +6,15 @@ decided in scenario/engine.py and carried out by core/scenario_runner.py; here i
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-from sandbox.model import Drop, FaultEffect, FaultOn, HandsetState, Msisdn, RunState, Timer, TimerKind
+from sandbox.model import Msisdn, RunState, Timer, TimerKind
 from sandbox.rules.matching import Difference
 from sandbox.scenario.steps import ChangeHandset, Cursor, MakeFault, Miss
 from sandbox.store import outbox
 from sandbox.store.database import Queries, Tx
+from sandbox.store.rows import Table, decoded, from_json, to_json
 
 MISSES_KEPT = 50  # of a run, the newest
 CURSORS_KEPT = 10_000  # of a run, those that moved last: a persona has one for each handset
@@ -77,21 +78,16 @@ class Run:
         return self.steps > 0
 
 
+SCENARIOS = Table("scenarios", OwnScenario, key=("account", "name"))
+RUNS = Table("runs", Run, elsewhere=("cursors", "misses"))
+
+
 # Scenarios ---------------------------------------------------------------------------------------------------------
 
 
 def put(tx: Tx, scenario: OwnScenario) -> None:
     """Write a scenario down, in place of the account's one of that name if there is one."""
-    tx.execute(
-        "INSERT INTO scenarios (account, name, source, changed_ms) VALUES (:account, :name, :source, :changed) "
-        "ON CONFLICT (account, name) DO UPDATE SET source = excluded.source, changed_ms = excluded.changed_ms",
-        {
-            "account": scenario.account,
-            "name": scenario.name,
-            "source": scenario.source,
-            "changed": scenario.changed_ms,
-        },
-    )
+    SCENARIOS.put(tx, scenario)
 
 
 def remove(tx: Tx, account: str, name: str) -> bool:
@@ -104,58 +100,19 @@ def remove(tx: Tx, account: str, name: str) -> bool:
 
 def own(db: Queries, account: str) -> Sequence[OwnScenario]:
     """The scenarios of the account's own, by name."""
-    rows = db.execute(
-        "SELECT account, name, source, changed_ms FROM scenarios WHERE account = :account ORDER BY name",
-        {"account": account},
-    )
-    return [OwnScenario(account=row[0], name=row[1], source=row[2], changed_ms=row[3]) for row in rows]
+    return SCENARIOS.all(db, "WHERE account = :account ORDER BY name", account=account)
 
 
 def get_own(db: Queries, account: str, name: str) -> OwnScenario | None:
-    row = db.execute(
-        "SELECT account, name, source, changed_ms FROM scenarios WHERE account = :account AND name = :name",
-        {"account": account, "name": name},
-    ).fetchone()
-    return OwnScenario(account=row[0], name=row[1], source=row[2], changed_ms=row[3]) if row else None
+    return SCENARIOS.get(db, account, name)
 
 
 # Runs --------------------------------------------------------------------------------------------------------------
 
-_RUN = "SELECT seq, account, scenario, source, steps, msisdn, started_ms, ended_ms, state, listening, reason FROM runs "
-
-
-def _to_run(row: Sequence[Any]) -> Run:
-    return Run(
-        seq=row[0],
-        account=row[1],
-        scenario=row[2],
-        source=row[3],
-        steps=row[4],
-        msisdn=None if row[5] is None else Msisdn(row[5]),
-        started_ms=row[6],
-        ended_ms=row[7],
-        state=RunState(row[8]),
-        listening=bool(row[9]),
-        reason=row[10],
-    )
-
 
 def insert(tx: Tx, run: Run) -> None:
     """Write a run down that begins; of the account's runs that have ended, only the newest are kept."""
-    tx.execute(
-        "INSERT INTO runs (seq, account, scenario, source, steps, msisdn, started_ms, state, listening, reason) "
-        "VALUES (:seq, :account, :scenario, :source, :steps, :msisdn, :started, :state, 1, '')",
-        {
-            "seq": run.seq,
-            "account": run.account,
-            "scenario": run.scenario,
-            "source": run.source,
-            "steps": run.steps,
-            "msisdn": run.msisdn,
-            "started": run.started_ms,
-            "state": run.state,
-        },
-    )
+    RUNS.insert(tx, run)
     old = tx.execute(
         "SELECT seq FROM runs WHERE account = :account AND listening = 0 ORDER BY seq DESC LIMIT -1 OFFSET :kept",
         {"account": run.account, "kept": ENDED_KEPT},
@@ -179,16 +136,12 @@ def bind(tx: Tx, run: Run, msisdn: Msisdn) -> Run:
 
 def end(tx: Tx, run: Run, state: RunState, reason: str, at_ms: int, *, listening: bool) -> None:
     """The run has ended; `listening`: its rules go on."""
-    tx.execute(
-        "UPDATE runs SET state = :state, listening = :listening, reason = :reason, ended_ms = :at WHERE seq = :seq",
-        {"state": state, "listening": int(listening), "reason": reason, "at": at_ms, "seq": run.seq},
-    )
+    RUNS.update(tx, run.seq, state=state, listening=listening, reason=reason, ended_ms=at_ms)
 
 
 def get(db: Queries, seq: int) -> Run | None:
     """A run without its cursors and misses."""
-    row = db.execute(_RUN + "WHERE seq = :seq", {"seq": seq}).fetchone()
-    return _to_run(row) if row else None
+    return RUNS.get(db, seq)
 
 
 def get_whole(db: Queries, seq: int) -> Run | None:
@@ -207,34 +160,22 @@ def page(
     limit: int = 50,
 ) -> Sequence[Run]:
     """Runs of an account that match everything given, newest first, each whole as far as it is shown."""
-    where = ["account = :account"]
-    if scenario is not None:
-        where.append("scenario = :scenario")
-    if state is not None:
-        where.append("state = :state")
-    if before is not None:
-        where.append("seq < :before")
-    rows = db.execute(
-        f"{_RUN} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
-        {"account": account, "scenario": scenario, "state": state, "before": before, "limit": limit},
-    ).fetchall()
-    return [_whole(db, _to_run(row)) for row in rows]
+    only = {"scenario": scenario, "state": state}
+    found = RUNS.page(db, "account = :account", account=account, only=only, before=before, limit=limit)
+    return [_whole(db, run) for run in found]
 
 
 def latest_of(db: Queries, account: str, msisdn: Msisdn) -> Run | None:
     """The latest run that plays, or played, this one handset, whole."""
-    row = db.execute(
-        _RUN + "WHERE account = :account AND msisdn = :msisdn ORDER BY seq DESC LIMIT 1",
-        {"account": account, "msisdn": msisdn},
-    ).fetchone()
-    return _whole(db, _to_run(row)) if row else None
+    where = "WHERE account = :account AND msisdn = :msisdn ORDER BY seq DESC LIMIT 1"
+    run = RUNS.first(db, where, account=account, msisdn=msisdn)
+    return None if run is None else _whole(db, run)
 
 
 def listening(db: Queries, account: str | None = None) -> Sequence[Run]:
     """The runs of an account, or of all, that messages are offered to, oldest first, without cursors and misses."""
     mine = "" if account is None else "account = :account AND "
-    rows = db.execute(f"{_RUN} WHERE {mine}listening = 1 ORDER BY seq", {"account": account})
-    return [_to_run(row) for row in rows]
+    return RUNS.all(db, f"WHERE {mine}listening = 1 ORDER BY seq", account=account)
 
 
 def _whole(db: Queries, run: Run) -> Run:
@@ -248,10 +189,9 @@ def _whole(db: Queries, run: Run) -> Run:
     )
     return replace(
         run,
-        cursors=tuple(Playing(Msisdn(row[0]) if row[0] else None, _to_cursor(row[1])) for row in cursors),
+        cursors=tuple(Playing(Msisdn(row[0]) if row[0] else None, from_json(Cursor, row[1])) for row in cursors),
         misses=tuple(
-            Missed(row[0], Miss(about=row[1], differences=tuple(Difference(*each) for each in json.loads(row[2]))))
-            for row in misses
+            Missed(row[0], Miss(about=row[1], differences=from_json(tuple[Difference, ...], row[2]))) for row in misses
         ),
     )
 
@@ -293,23 +233,17 @@ def forget_own(tx: Tx, account: str) -> None:
 # Cursors and misses ------------------------------------------------------------------------------------------------
 
 
-def _to_cursor(text: str) -> Cursor:
-    values: dict[str, Any] = json.loads(text)
-    return Cursor(**{**values, "state": RunState(values["state"])})
-
-
 def cursor(db: Queries, run: Run, msisdn: Msisdn | None) -> Cursor | None:
     """Where a run stands for a handset; None if it has none for it yet."""
     row = db.execute(
         "SELECT cursor FROM run_cursors WHERE run_seq = :run AND msisdn = :msisdn",
         {"run": run.seq, "msisdn": msisdn or ""},
     ).fetchone()
-    return _to_cursor(row[0]) if row else None
+    return from_json(Cursor, row[0]) if row else None
 
 
 def put_cursor(tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, *, moved: int) -> None:
     """A run stands here for a handset since the entry `moved`. Of very many handsets, those that moved last stay."""
-    data = {each.name: getattr(cursor, each.name) for each in fields(Cursor)}
     tx.execute(
         "INSERT INTO run_cursors (run_seq, msisdn, moved, cursor) VALUES (:run, :msisdn, :moved, :cursor) "
         "ON CONFLICT (run_seq, msisdn) DO UPDATE SET moved = excluded.moved, cursor = excluded.cursor",
@@ -317,7 +251,7 @@ def put_cursor(tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, *, moved
             "run": run.seq,
             "msisdn": msisdn or "",
             "moved": moved,
-            "cursor": json.dumps(data, default=dict),  # a Mapping need not be a dict
+            "cursor": to_json(cursor),
         },
     )
     if moved % _PRUNE_EVERY == 0:
@@ -338,7 +272,7 @@ def insert_miss(tx: Tx, run: Run, seq: int, missed: Missed) -> None:
             "run": run.seq,
             "message": missed.message_seq,
             "about": missed.miss.about,
-            "differences": json.dumps(missed.miss.differences),
+            "differences": to_json(missed.miss.differences),
         },
     )
     tx.execute(
@@ -359,24 +293,15 @@ def set_window(tx: Tx, run: Run, step: int, *, due_ms: int) -> None:
 def set_later(tx: Tx, run: Run, msisdn: Msisdn | None, what: MakeFault | ChangeHandset, *, due_ms: int) -> None:
     """Plan a fault, or a change of the handset."""
     data = {"msisdn": msisdn, "kind": type(what).__name__, **asdict(what)}
-    _set_timer(tx, run, TimerKind.LATER, json.dumps(data), due_ms)
+    _set_timer(tx, run, TimerKind.LATER, to_json(data), due_ms)
 
 
 def later_of(timer: Timer) -> tuple[Msisdn | None, MakeFault | ChangeHandset]:
     """The handset and what is planned for it, of a timer of `set_later`."""
     values: dict[str, Any] = json.loads(timer.data)
-    msisdn = values["msisdn"]
-    if values["kind"] == ChangeHandset.__name__:
-        state = values["state"]  # of the label a step says nothing
-        return msisdn, ChangeHandset(state=None if state is None else HandsetState(state), telco=values["telco"])
-    effect = values["effect"]
-    drop = None if effect["drop"] is None else Drop(effect["drop"])
-    return msisdn, MakeFault(
-        on=FaultOn(values["on"]),
-        effect=FaultEffect(**{**effect, "drop": drop}),
-        times=values["times"],
-        match=values["match"],
-    )
+    msisdn, kind = values.pop("msisdn"), values.pop("kind")
+    noun = ChangeHandset if kind == ChangeHandset.__name__ else MakeFault
+    return msisdn, noun(**decoded(noun, values))
 
 
 def drop_planned(tx: Tx, run: Run, *kinds: TimerKind) -> None:

@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sandbox.clock import to_iso
@@ -89,29 +90,19 @@ def page(
         return [line("export", version=VERSION), _account(db, account)], ExportPosition("", 0, journal.last_seq(db))
     if cursor.handset is not None:
         return _handsets(db, account, cursor)
-    scope = {"account": account, "after": cursor.seq, "last": cursor.last, "most": PAGE}
-    # By number, and not by the index of handsets: that would sort all that the account has, for each page anew.
+    scope: dict[str, Any] = {"account": account, "after": cursor.seq, "last": cursor.last, "most": PAGE}
+    sent = messages.recorded(db, **scope)
     bounds = "WHERE account || '' = :account AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most"
-    sent = db.execute(_MESSAGES + bounds, scope).fetchall()
     refused = db.execute(_REFUSALS + bounds, scope).fetchall()
-    rows = sorted([*((row, _message) for row in sent), *((row, _refusal) for row in refused)], key=_number)[:PAGE]
-    lines = [each for row, write_down in rows for each in write_down(db, row)]
-    return lines, cursor._replace(seq=_number(rows[-1])) if len(rows) == PAGE else None
+    found = [*((it.seq, _message(db, it, call)) for it, call in sent), *((row[0], _refusal(row)) for row in refused)]
+    found = sorted(found, key=itemgetter(0))[:PAGE]
+    lines = [each for _, written in found for each in written]
+    return lines, cursor._replace(seq=found[-1][0]) if len(found) == PAGE else None
 
 
-_MESSAGES = """
-SELECT seq, at_ms, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, telco, encoding, segments, state,
-       extra, warnings, delivery_seq, client, headers, body, answer
-  FROM messages
-"""
 _REFUSALS = """
 SELECT seq, at_ms, method, path, client, headers, body, status_code, answer, problems FROM refusals
 """
-
-
-def _number(found: tuple[Sequence[Any], object]) -> int:
-    seq: int = found[0][0]
-    return seq
 
 
 def _iso(at_ms: int | None) -> str | None:
@@ -140,48 +131,49 @@ def _account(db: Queries, name: str) -> str:
 
 def _handsets(db: Queries, account: str, cursor: ExportPosition) -> tuple[Sequence[str], ExportPosition | None]:
     """A page of handsets, and after the last of them the scenarios."""
-    rows = db.execute(
-        "SELECT msisdn, label, telco, state FROM handsets WHERE account = :account AND msisdn > :after "
-        "ORDER BY msisdn LIMIT :most",
-        {"account": account, "after": cursor.handset, "most": HANDSETS},
-    ).fetchall()
-    lines = [line("handset", msisdn=row[0], label=row[1], telco=row[2], state=row[3]) for row in rows]
-    if len(rows) == HANDSETS:
-        return lines, cursor._replace(handset=rows[-1][0])
+    found = messages.handsets(db, account, after=cursor.handset or "", limit=HANDSETS)
+    lines = [line("handset", msisdn=it.msisdn, label=it.label, telco=it.telco, state=it.state) for it in found]
+    if len(found) == HANDSETS:
+        return lines, cursor._replace(handset=found[-1].msisdn)
     for it in scenarios.own(db, account):
         lines.append(line("scenario", name=it.name, source=it.source, changed_at=to_iso(it.changed_ms)))
     return lines, cursor._replace(handset=None)
 
 
-def _message(db: Queries, row: Sequence[Any]) -> Iterator[str]:
-    seq, is_mt = row[0], row[2] == Direction.MT
-    request = {"client": row[16] or "", "headers": headers(row[17]), "body": wire(row[18]), "answer": wire(row[19])}
+def _message(db: Queries, it: Message, call: messages.Submission) -> Iterator[str]:
+    is_mt = it.direction is Direction.MT
+    request = {
+        "client": call.client or "",
+        "headers": headers(call.headers),
+        "body": wire(call.body),
+        "answer": wire(call.answer),
+    }
     yield line(
         "message",
-        id=f"m{seq}",
-        direction=row[2],
-        **{"from": row[4] if is_mt else row[3]},
-        to=row[3] if is_mt else row[4],
-        text=row[5],
-        session_id=row[6],
-        ref_id=row[7],
-        sent_date=row[8],
-        at=to_iso(row[1]),
-        telco=row[9],
-        encoding=row[10],
-        segments=row[11],
-        state=row[12],
-        extra=json.loads(row[13] or "{}"),
-        warnings=json.loads(row[14] or "[]"),
-        webhook_delivery_id=None if row[15] is None else f"w{row[15]}",
+        id=it.id,
+        direction=it.direction,
+        **{"from": it.shortcode if is_mt else it.msisdn},
+        to=it.msisdn if is_mt else it.shortcode,
+        text=it.text,
+        session_id=it.session_id,
+        ref_id=it.ref_id,
+        sent_date=it.sent_date,
+        at=to_iso(it.at_ms),
+        telco=it.telco,
+        encoding=it.encoding,
+        segments=it.segments,
+        state=it.state,
+        extra=it.extra,
+        warnings=it.warnings,
+        webhook_delivery_id=None if it.delivery_seq is None else f"w{it.delivery_seq}",
         request=request if is_mt else None,
     )
     if not is_mt:
-        for delivery in outbox.of_message(db, seq):
+        for delivery in outbox.of_message(db, it.seq):
             yield from _delivery(db, delivery)
 
 
-def _refusal(_: Queries, row: Sequence[Any]) -> Iterator[str]:
+def _refusal(row: Sequence[Any]) -> Iterator[str]:
     names = ("field", "code", "message", "hint")
     yield line(
         "refusal",
@@ -232,23 +224,6 @@ def _delivery(db: Queries, it: WebhookDelivery) -> Iterator[str]:
 
 
 # Import -------------------------------------------------------------------------------------------------------------
-
-_INSERT = """
-INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, telco,
-                      encoding, segments, state, extra, warnings, delivery_seq, client, headers, body, answer)
-VALUES (:seq, :at, :account, :direction, :msisdn, :shortcode, :text, :session, :ref, :sent, :telco, :encoding,
-        :segments,
-        CASE WHEN :state = 'accepted' AND NOT EXISTS
-                  (SELECT 1 FROM handsets WHERE account = :account AND msisdn = :msisdn AND state = 'off')
-             THEN 'arrived' ELSE :state END,
-        :extra, :warnings, :delivery, :client, :headers, :body, :answer)
-"""
-_TOUCH = """
-INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq)
-VALUES (:account, :msisdn, :shortcode, :session, :ref, 0, 0, :seq)
-ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, ref_id = excluded.ref_id,
-  last_seq = excluded.last_seq
-"""
 
 
 class Written(NamedTuple):
@@ -373,7 +348,7 @@ def _write_texted(tx: Tx, account: str, it: Texted) -> int:
     for owed in it.owed:
         _write_owed(tx, account, seq, owed, numbers, is_first=not numbers)
     message = replace(it.message, seq=seq, account=account, delivery_seq=numbers.get(it.message.delivery_seq))
-    _write_message(tx, message, it.submission if is_mt else None)
+    messages.insert_imported(tx, message, it.submission)
     return seq
 
 
@@ -395,29 +370,11 @@ def _write_owed(
         account=account,
         message_seq=message_seq,
         redelivery_of=numbers.get(old.redelivery_of),
-    )
-    outbox.insert(tx, delivery)
-    _set_state(tx, delivery.seq, delivery)
-    for attempt in owed.attempts:
-        _write_attempt(tx, replace(attempt, delivery_seq=delivery.seq))
-
-
-def _write_attempt(tx: Tx, attempt: Attempt) -> None:
-    assert attempt.outcome is not None
-    outbox.begin_attempt(tx, attempt)
-    outbox.end_attempt(tx, attempt.delivery_seq, attempt.number, attempt.outcome, attempt.warnings)
-
-
-def _set_state(tx: Tx, seq: int, delivery: WebhookDelivery) -> None:
-    outbox.update(
-        tx,
-        seq,
-        state=delivery.state,
-        attempts=delivery.attempts,
-        retries_used=delivery.retries_used,
-        first_failed_ms=delivery.first_failed_ms,
         next_attempt_ms=None,
     )
+    outbox.insert(tx, delivery)
+    for attempt in owed.attempts:
+        outbox.ATTEMPTS.insert(tx, replace(attempt, delivery_seq=delivery.seq))
 
 
 # What is there, and not all of it ------------------------------------------------------------------------------------
@@ -470,9 +427,18 @@ def _complete_delivery(tx: Tx, there: WebhookDelivery, owed: Owed) -> int:
             ended += _end(tx, same.pop(0), each)
         else:
             added += 1
-            _write_attempt(tx, replace(each, delivery_seq=there.seq, number=len(made) + added))
+            outbox.ATTEMPTS.insert(tx, replace(each, delivery_seq=there.seq, number=len(made) + added))
     if added or ended:
-        _set_state(tx, there.seq, replace(owed.delivery, attempts=len(made) + added))
+        known = owed.delivery
+        outbox.update(
+            tx,
+            there.seq,
+            state=known.state,
+            attempts=len(made) + added,
+            retries_used=known.retries_used,
+            first_failed_ms=known.first_failed_ms,
+            next_attempt_ms=None,
+        )
         journal.record(
             tx,
             EventType.ATTEMPT_MADE,
@@ -496,40 +462,3 @@ def _end(tx: Tx, there: Attempt, known: Attempt) -> bool:
         return False
     outbox.end_attempt(tx, there.delivery_seq, there.number, known.outcome, known.warnings)
     return True
-
-
-# Messages ------------------------------------------------------------------------------------------------------------
-
-
-def _write_message(tx: Tx, message: Message, submission: messages.Submission | None) -> None:
-    client, lines, body, answer = submission or (None, None, None, None)
-    values = {
-        "seq": message.seq,
-        "at": message.at_ms,
-        "account": message.account,
-        "direction": message.direction,
-        "msisdn": message.msisdn,
-        "shortcode": message.shortcode,
-        "text": message.text,
-        "session": message.session_id,
-        "ref": message.ref_id,
-        "sent": message.sent_date,
-        "telco": message.telco,
-        "encoding": message.encoding,
-        "segments": message.segments,
-        "state": message.state,
-        "extra": json.dumps(message.extra) if message.extra else None,
-        "warnings": json.dumps(message.warnings) if message.warnings else None,
-        "delivery": message.delivery_seq,
-        "client": client,
-        "headers": lines,
-        "body": body,
-        "answer": answer,
-    }
-    tx.execute(_INSERT, values)
-    if message.direction is Direction.MT:
-        tx.execute(_TOUCH, values)
-    else:
-        messages.touch_mo(
-            tx, account=message.account, msisdn=message.msisdn, shortcode=message.shortcode, seq=message.seq
-        )

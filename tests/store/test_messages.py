@@ -391,7 +391,8 @@ def test_an_mt_message_has_the_telco_that_its_handset_was_given(tx: Tx) -> None:
 def test_a_handset_is_read_as_it_was_put(tx: Tx) -> None:
     for state in (HandsetState.ON, HandsetState.OFF):
         messages.put_handset(tx, Handset(account="default", msisdn=ADA, label="Ada", telco="glo", state=state))
-    assert messages.handset(tx, "default", ADA) == ("Ada", "glo", HandsetState.OFF)
+    expected = Handset(account="default", msisdn=ADA, label="Ada", telco="glo", state=HandsetState.OFF)
+    assert messages.handset(tx, "default", ADA) == expected
 
 
 def test_a_handset_of_another_account_is_another_handset(tx: Tx) -> None:

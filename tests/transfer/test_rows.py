@@ -515,7 +515,9 @@ def test_a_message_waits_only_for_a_handset_that_is_off_here(
     [message] = messages.page(tx, account="default")
     assert message.state == state
     if here is not None:  # what was set here stays
-        assert messages.handset(tx, "default", BEN) == ("Mine", "mtn", here)
+        kept = messages.handset(tx, "default", BEN)
+        assert kept is not None
+        assert (kept.label, kept.telco, kept.state) == ("Mine", "mtn", here)
 
 
 def test_nothing_is_written_under_an_account_that_is_gone(tx: Tx) -> None:
