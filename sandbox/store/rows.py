@@ -18,6 +18,7 @@ from sandbox.store.database import Queries, Tx
 
 T = TypeVar("T")
 Decoder = Callable[[Any], Any]
+Encoder = Callable[[Any], Sequence[Any]]  # a field's value -> the values of its columns
 
 _NONE: Mapping[str, Any] = {}
 
@@ -122,32 +123,33 @@ class Table(Generic[T]):
         self._noun: Any = noun
         self._key = key
         self._packed = packed
-        self._encoders: dict[str, Callable[[Any], Mapping[str, Any]]] = {}  # a field's value -> values of its columns
+        self._encoders: dict[str, Encoder] = {}  # of fields that are not stored as they are
         self._decoders: list[tuple[str, int | slice, Decoder]] = []  # a field, where in a row it is, what makes it
         self._fields: list[str] = []  # of each column
+        self._updates: dict[tuple[str, ...], str] = {}  # by the fields that they change
         columns: list[str] = []
         for field, kind in _kinds(noun).items():
             if field in elsewhere or (packed and field not in beside):
                 continue
             at: int | slice = len(columns)
-            column, decode = renamed.get(field, field), readers.get(field) or _decoder(kind)
+            decode = readers.get(field) or _decoder(kind)
             if is_dataclass(inner := _needed(kind)):
                 nested = Table[Any](name, cast(Any, inner), key=(), renamed=renamed)
                 self._encoders[field], decode = nested._row_if_any, nested._read_if_any
                 columns += nested.columns
                 at = slice(at, len(columns))
             else:
-                columns.append(column)
+                columns.append(renamed.get(field, field))
                 if field not in readers and get_origin(kind) in (tuple, Mapping):
-                    self._encoders[field], decode = partial(_to_json_column, column), partial(_from_json_column, decode)
-                elif column != field:
-                    self._encoders[field] = partial(_to_column, column)
+                    self._encoders[field], decode = _json_column, partial(_from_json_column, decode)
+                elif isinstance(inner, EnumType):
+                    self._encoders[field] = _enum_column
             self._fields += [field] * (len(columns) - len(self._fields))
             if decode is not _same:
                 self._decoders.append((field, at, decode))
         self._written = tuple(dict.fromkeys(self._fields))
         self._values = attrgetter(*self._written)
-        self.columns: Sequence[str] = (*columns, packed) if packed else columns
+        self.columns: tuple[str, ...] = (*columns, packed) if packed else tuple(columns)
         self._expressions = self._sql(alias, expressions)
         self._select = f"SELECT {', '.join(self._expressions.values())} FROM {source or name} "
         self._at_key = "WHERE " + " AND ".join(f"{self._expressions[each]} = :key_{each}" for each in key)
@@ -156,36 +158,62 @@ class Table(Generic[T]):
 
     def insert(self, tx: Tx, noun: T, **given: object) -> None:
         """Write a noun down; `given` are columns that are not the noun's, or have another value than it says."""
-        row = self._row(noun) | given
-        tx.execute(_insert(self.name, tuple(row)), row)
+        self._insert(tx, noun, given, ())
 
     def put(self, tx: Tx, noun: T, **given: object) -> None:
         """As `insert`, in place of the noun with its key if there is one."""
-        row = self._row(noun) | given
-        tx.execute(_insert(self.name, tuple(row), self._key), row)
+        self._insert(tx, noun, given, self._key)
+
+    def _insert(self, tx: Tx, noun: T, given: dict[str, object], key: tuple[str, ...]) -> None:
+        row = self._row(noun)
+        if given:
+            named = {**dict(zip(self.columns, row, strict=True)), **given}
+            tx.execute(_insert(self.name, tuple(named), key), tuple(named.values()))
+        else:
+            tx.execute(_insert(self.name, self.columns, key), row)
 
     def update(self, tx: Tx, *key: object, **changed: object) -> None:
         """Change fields of the noun with that key."""
-        row = self._encoded(changed)
-        tx.execute(_update(self.name, tuple(row), self._key), self._named(key) | row)
+        row: list[object] = []
+        for field, value in changed.items():
+            if encode := self._encoders.get(field):
+                row += encode(value)
+            else:
+                row.append(value)
+        tx.execute(self._update(tuple(changed)), (*row, *key))
+
+    def _update(self, changed: tuple[str, ...]) -> str:
+        """The statement that changes these fields."""
+        if changed not in self._updates:
+            columns = [
+                each
+                for name in changed
+                for each, field in zip(self.columns, self._fields, strict=False)
+                if field == name
+            ]
+            changes = ", ".join(f"{each} = ?" for each in columns)
+            at_key = " AND ".join(f"{each} = ?" for each in self._key)
+            self._updates[changed] = f"UPDATE {self.name} SET {changes} WHERE {at_key}"
+        return self._updates[changed]
+
+    def _row(self, noun: T) -> Sequence[Any]:
+        """The values of the columns."""
+        row: list[Any] = []
+        encoders = self._encoders
+        for field, value in zip(self._written, self._values(noun), strict=True):
+            if field in encoders:
+                row += encoders[field](value)
+            else:
+                row.append(value)
+        if self._packed:
+            row.append(to_json({k: v for k, v in values_of(noun).items() if k not in self._fields}))
+        return row
+
+    def _row_if_any(self, noun: T | None) -> Sequence[Any]:
+        return (None,) * len(self.columns) if noun is None else self._row(noun)
 
     def _named(self, key: Sequence[object]) -> dict[str, object]:
         return {f"key_{column}": value for column, value in zip(self._key, key, strict=True)}
-
-    def _row(self, noun: T) -> dict[str, Any]:
-        row = self._encoded(dict(zip(self._written, self._values(noun), strict=True)))
-        if self._packed:
-            row[self._packed] = to_json({k: v for k, v in values_of(noun).items() if k not in self._fields})
-        return row
-
-    def _encoded(self, values: dict[str, Any]) -> dict[str, Any]:
-        for field, encode in self._encoders.items():
-            if field in values:
-                values.update(encode(values.pop(field)))
-        return values
-
-    def _row_if_any(self, noun: T | None) -> Mapping[str, Any]:
-        return dict.fromkeys(self.columns) if noun is None else self._row(noun)
 
     # Reading
 
@@ -251,12 +279,12 @@ class Table(Generic[T]):
         return self.all(db, clauses, after=after, before=before, limit=limit, **equal, **values)
 
 
-def _to_column(column: str, value: Any) -> Mapping[str, Any]:
-    return {column: value}
+def _enum_column(value: Any) -> Sequence[Any]:
+    return (value if value is None else value.value,)  # sqlite3 is slow with a str that is more than a str
 
 
-def _to_json_column(column: str, value: Any) -> Mapping[str, str | None]:
-    return {column: to_json(value) if value else None}
+def _json_column(value: Any) -> Sequence[str | None]:
+    return (to_json(value) if value else None,)
 
 
 def _from_json_column(decode: Decoder, text: str | None) -> Any:
@@ -266,12 +294,6 @@ def _from_json_column(decode: Decoder, text: str | None) -> Any:
 @cache
 def _insert(table: str, columns: tuple[str, ...], key: tuple[str, ...] = ()) -> str:
     """An INSERT, in place of the row with the key if there is one and a key is given."""
-    text = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{each}' for each in columns)})"
+    text = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     changes = ", ".join(f"{each} = excluded.{each}" for each in columns if each not in key)
     return f"{text} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}" if key else text
-
-
-@cache
-def _update(table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
-    changes = ", ".join(f"{each} = :{each}" for each in columns)
-    return f"UPDATE {table} SET {changes} WHERE {' AND '.join(f'{each} = :key_{each}' for each in key)}"
