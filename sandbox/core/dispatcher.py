@@ -41,6 +41,7 @@ from sandbox.store.database import Database, Tx
 from sandbox.store.faults import LiveFaults, Use
 from sandbox.webhooks.poster import Poster
 from sandbox.wire.credentials import callback_authorization
+from sandbox.wire.problems import WITHHELD
 from sandbox.wire.requests import decode_json
 from sandbox.wire.text import measure
 
@@ -401,16 +402,21 @@ async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome |
     if effect.delay_s and not effect.hold and not await use.wait():  # a hold would wait for ever, and the clock with it
         return None
     late_ms = (stopwatch() - begun) * 1000
+    withheld = partial(Outcome, duration_ms=late_ms, fault_seq=use.fault.seq, withheld=True)
     if effect.hold:
-        return Outcome(kind=OutcomeKind.TIMED_OUT, duration_ms=late_ms, error=_why(use))
+        return withheld(kind=OutcomeKind.TIMED_OUT, error=_why(use))
     if effect.status is not None:
-        body = (effect.body or "").encode()
-        return Outcome(kind=OutcomeKind.ANSWERED, duration_ms=late_ms, status_code=effect.status, body=body)
+        return withheld(kind=OutcomeKind.ANSWERED, status_code=effect.status, body=(effect.body or "").encode())
     if effect.drop is Drop.REFUSED:
-        return Outcome(kind=OutcomeKind.UNREACHABLE, duration_ms=late_ms, error=_why(use))
-    outcome = await post()
+        return withheld(kind=OutcomeKind.UNREACHABLE, error=_why(use))
+    outcome = replace(await post(), fault_seq=use.fault.seq)
     if effect.drop is not None and outcome.kind is OutcomeKind.ANSWERED:
-        return Outcome(kind=OutcomeKind.BROKEN, duration_ms=outcome.duration_ms, error=_why(use))
+        return Outcome(
+            kind=OutcomeKind.BROKEN,
+            duration_ms=outcome.duration_ms,
+            error=_why(use),
+            fault_seq=use.fault.seq,
+        )
     return outcome
 
 
@@ -419,15 +425,15 @@ def _why(use: Use) -> str:
     effect = use.fault.effect
     after = f" after {effect.delay_s:g} s" if effect.delay_s else ""
     if effect.hold:
-        what = "it counts as timed out at once, without a wait, and nothing was posted"
+        what = f"it counts as timed out at once, without a wait, and {WITHHELD}"
     elif effect.status is not None:
-        what = f"{effect.status} counts as answered{after}, and nothing was posted"
+        what = f"{effect.status} counts as answered{after}, and {WITHHELD}"
     else:
         match effect.drop:
             case None:
                 what = f"it was posted{after}"
             case Drop.REFUSED:
-                what = f"the connection was refused{after}, and nothing was posted"
+                what = f"the connection was refused{after}, and {WITHHELD}"
             case Drop.ACCEPTED | Drop.BODY:
                 what = f"it was posted{after}, and whatever was answered is lost"
             case _:

@@ -95,7 +95,7 @@ def _tried(db: Queries, account: str, first: int) -> Sequence[AttemptRecord]:
     rows = db.execute(
         "SELECT d.seq, d.message_seq, d.msisdn, d.shortcode, d.state, d.created_ms, d.attempts, d.redelivery_of, "
         "a.number, a.triggered, a.started_ms, a.offset_ms, a.outcome, a.duration_ms, a.status_code, a.body, "
-        "a.error, a.warnings "
+        "a.error, a.warnings, a.fault_seq, a.withheld "
         "FROM webhook_deliveries d JOIN attempts a ON a.delivery_seq = d.seq "
         # a webhook delivery never has a lower number than its message
         "WHERE d.seq >= :first AND d.message_seq >= :first AND d.account = :account "
@@ -135,7 +135,13 @@ def _to_tried(account: str, row: Sequence[Any], begun: Mapping[int, Sequence[int
     outcome = None
     if row[12] is not None:
         outcome = Outcome(
-            kind=OutcomeKind(row[12]), duration_ms=row[13], status_code=row[14], body=row[15], error=row[16]
+            kind=OutcomeKind(row[12]),
+            duration_ms=row[13],
+            status_code=row[14],
+            body=row[15],
+            error=row[16],
+            fault_seq=row[18],
+            withheld=bool(row[19]),
         )
     attempt = Attempt(
         delivery_seq=delivery.seq,

@@ -199,7 +199,8 @@ def begin_attempt(tx: Tx, attempt: Attempt) -> None:
 def end_attempt(tx: Tx, seq: int, number: int, outcome: Outcome, warnings: Sequence[str]) -> None:
     tx.execute(
         "UPDATE attempts SET outcome = :outcome, duration_ms = :duration, status_code = :status, headers = :headers, "
-        "body = :body, error = :error, warnings = :warnings WHERE delivery_seq = :seq AND number = :number",
+        "body = :body, error = :error, warnings = :warnings, fault_seq = :fault, withheld = :withheld "
+        "WHERE delivery_seq = :seq AND number = :number",
         {
             "outcome": outcome.kind,
             "duration": outcome.duration_ms,
@@ -208,6 +209,8 @@ def end_attempt(tx: Tx, seq: int, number: int, outcome: Outcome, warnings: Seque
             "body": outcome.body,
             "error": outcome.error,
             "warnings": json.dumps(warnings) if warnings else None,
+            "fault": outcome.fault_seq,
+            "withheld": int(outcome.withheld),
             "seq": seq,
             "number": number,
         },
@@ -218,7 +221,7 @@ def attempts(db: Queries, seq: int) -> Sequence[Attempt]:
     """The attempts of a webhook delivery, the first one first."""
     rows = db.execute(
         "SELECT delivery_seq, number, triggered, started_ms, offset_ms, outcome, duration_ms, status_code, headers, "
-        "body, error, warnings FROM attempts WHERE delivery_seq = :seq ORDER BY number",
+        "body, error, fault_seq, withheld, warnings FROM attempts WHERE delivery_seq = :seq ORDER BY number",
         {"seq": seq},
     )
     return [
@@ -237,8 +240,10 @@ def attempts(db: Queries, seq: int) -> Sequence[Attempt]:
                 headers=tuple((name, value) for name, value in json.loads(row[8] or "[]")),
                 body=row[9],
                 error=row[10],
+                fault_seq=row[11],
+                withheld=bool(row[12]),
             ),
-            warnings=tuple(json.loads(row[11] or "[]")),
+            warnings=tuple(json.loads(row[13] or "[]")),
         )
         for row in rows
     ]

@@ -183,6 +183,9 @@ def test_an_attempt_under_way_has_no_outcome(tx: Tx, trigger: Trigger) -> None:
             id="answered",
         ),
         pytest.param(Outcome(kind=OutcomeKind.TIMED_OUT, duration_ms=10_000.0, error="in words ₦"), id="not answered"),
+        pytest.param(
+            Outcome(kind=OutcomeKind.UNREACHABLE, duration_ms=0.0, fault_seq=7, withheld=True), id="withheld by a fault"
+        ),
     ],
 )
 def test_an_outcome_is_read_as_it_was_written(tx: Tx, outcome: Outcome) -> None:
