@@ -13,6 +13,8 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from sandbox.clock import Clock, stopwatch
+from sandbox.core.accounts import AccountCache
+from sandbox.core.faults import LiveFaults, Use, asked
 from sandbox.core.scheduler import AGAIN_S, FinishStep, Job
 from sandbox.errors import StorageError
 from sandbox.model import (
@@ -34,11 +36,8 @@ from sandbox.model import (
     WebhookDelivery,
 )
 from sandbox.rules import retry
-from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
-from sandbox.store.faults import LiveFaults, Use
 from sandbox.webhooks.poster import Poster
 from sandbox.wire.credentials import callback_authorization
 from sandbox.wire.problems import WITHHELD
@@ -311,7 +310,7 @@ class Dispatcher:
         """P2: the outcome, the state that follows, and the next timer if one follows. `before`: the state at P1."""
         now_ms = self._clock.now_ms()
         if use is not None:
-            stored_faults.count(tx, self._faults, use, now_ms)
+            self._faults.count(tx, use, now_ms)
         delivery = outbox.get(tx, attempt.delivery_seq)
         account = None if delivery is None else self._accounts.get(delivery.account)
         if delivery is None or account is None:  # a reset took them meanwhile
@@ -438,4 +437,4 @@ def _why(use: Use) -> str:
                 what = f"it was posted{after}, and whatever was answered is lost"
             case _:
                 assert_never(effect.drop)
-    return stored_faults.asked(use.fault, what).message
+    return asked(use.fault, what).message

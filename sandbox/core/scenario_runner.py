@@ -12,6 +12,8 @@ from functools import partial
 from typing import assert_never
 
 from sandbox.clock import Clock
+from sandbox.core.accounts import AccountCache
+from sandbox.core.faults import LiveFaults
 from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.model import (
     EventType,
@@ -42,9 +44,7 @@ from sandbox.scenario.steps import (
 )
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox, scenarios
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Queries, Tx
-from sandbox.store.faults import LiveFaults
 from sandbox.store.scenarios import Missed, OwnScenario, Run
 from sandbox.wire.problems import quote
 
@@ -242,7 +242,7 @@ class ScenarioRunner:
             scenarios.drop_planned(tx, run, TimerKind.ORIGINATE, TimerKind.LATER)
             for fault in stored_faults.page(tx, account=run.account, limit=stored_faults.KEPT):
                 if fault.run_seq == run.seq:
-                    stored_faults.remove(tx, self._faults, run.account, fault.seq, at_ms=now_ms)
+                    self._faults.remove(tx, run.account, fault.seq, at_ms=now_ms)
         journal.record(tx, EventType.RUN_ENDED, at_ms=now_ms, account=run.account, subject=run.seq, msisdn=run.msisdn)
         if not goes_on:
             tx.then.append(partial(self._ended, run))
@@ -482,7 +482,7 @@ class ScenarioRunner:
         """As `_carry_out`."""
         match what:
             case MakeFault():
-                stored_faults.add(tx, self._faults, run.account, what, at_ms=self._clock.now_ms(), run_seq=run.seq)
+                self._faults.add(tx, run.account, what, at_ms=self._clock.now_ms(), run_seq=run.seq)
                 return False
             case ChangeHandset():
                 assert msisdn is not None, "_follow has found one"

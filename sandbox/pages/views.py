@@ -433,7 +433,7 @@ def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) ->
     a record so long that looking would keep others waiting."""
     if again and messages.are_more_than(db, account.name, LIVE):
         return None
-    from sandbox.store import findings  # which a start can do without
+    from sandbox.core import findings  # which a start can do without
 
     return findings.findings(db, account.name, deadline_ms=deadline_ms, looked_at=LOOKED_AT)
 
