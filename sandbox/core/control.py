@@ -209,18 +209,18 @@ class Control:
             await self._database.write(partial(self._remove_account, name))
 
     def _remove_account(self, name: str, tx: Tx) -> None:
-        retention.forget(tx, name)
+        retention.delete_all(tx, name)
         self._faults.delete_all(tx, name)
-        self._runner.forget(tx, name, removed=True)
+        self._runner.delete_runs(tx, name, removed=True)
         stored_accounts.remove(tx, name)
         tx.then.append(partial(self._accounts.remove, name))
         journal.record(tx, EventType.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:
-        """Forget messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
+        """Delete messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
         or of all.
 
-        Calls that a fault holds are let go. With everything forgotten, the clock goes back to the system's time.
+        Calls that a fault holds are let go. With everything deleted, the clock goes back to the system's time.
         """
         if account is not None and self._accounts.get(account) is None:
             raise NotFound(f"There is no account {account}.")
@@ -230,9 +230,9 @@ class Control:
         await self._database.write(partial(self._reset, None), alone=True)
 
     def _reset(self, account: str | None, tx: Tx) -> None:
-        retention.forget(tx, account)
+        retention.delete_all(tx, account)
         self._faults.delete_all(tx, account)
-        self._runner.forget(tx, account)
+        self._runner.delete_runs(tx, account)
         at_ms = self._clock.now_ms()
         if account is None:  # what is written from here on belongs to the system's time again
             at_ms = self._clock.system_ms()

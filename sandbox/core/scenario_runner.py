@@ -111,7 +111,7 @@ class ScenarioRunner:
         else:
             self._running.pop(run.account, None)
 
-    def _forgotten(self, account: str | None) -> None:
+    def _deleted(self, account: str | None) -> None:
         self._forget_texts(account)
         if account is None:
             self._running.clear()
@@ -247,15 +247,15 @@ class ScenarioRunner:
         if not goes_on:
             tx.then.append(partial(self._ended, run))
 
-    def forget(self, tx: Tx, account: str | None, *, removed: bool = False) -> None:
-        """Forget the runs of an account, or of all, in a reset that announces itself and drops their timers.
+    def delete_runs(self, tx: Tx, account: str | None, *, removed: bool = False) -> None:
+        """Delete the runs of an account, or of all, in a reset that announces itself and drops their timers.
 
         With `removed` the account goes for good, and so do the scenarios that it wrote.
         """
-        scenarios.forget(tx, account)
+        scenarios.delete_runs(tx, account)
         if removed and account is not None:
-            scenarios.forget_own(tx, account)
-        tx.then.append(partial(self._forgotten, account))
+            scenarios.delete_own(tx, account)
+        tx.then.append(partial(self._deleted, account))
 
     # What happens
 

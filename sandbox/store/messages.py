@@ -33,7 +33,7 @@ SELECT m.seq, m.account, m.direction, m.msisdn, m.shortcode, m.text, m.session_i
   FROM messages m LEFT JOIN webhook_deliveries d ON d.seq = m.delivery_seq
 """
 # Where an account's newest rows are wanted, the index by handset is of no use: it would sort all that the account has.
-# Said like this, rows are walked from the newest one on, and only as many as are wanted.
+# Said like this, rows are scanned from the newest one on, and only as many as are wanted.
 _OF_ACCOUNT = "account || '' = :account"
 UNREAD = 1_000
 """Conversations, the newest, in which unread messages are counted."""

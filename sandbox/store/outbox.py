@@ -1,7 +1,7 @@
-"""What is owed and when: webhook deliveries, their attempts, and timers. All SQL about them.
+"""SQL of webhook deliveries, their attempts, and timers.
 
 Functions run inside `database.write` (they take a Tx) or `database.read` (they take Queries). What follows an attempt
-is decided in webhooks/retry.py; here it is only written down.
+is decided in rules/retry.py; here it is only written down.
 """
 
 import json
@@ -134,11 +134,9 @@ def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     return _to_delivery(row) if row else None
 
 
-def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
-    """Every webhook delivery that is still owed an attempt, of one account or of all, oldest first."""
-    mine = "" if account is None else " AND account = :account"
-    rows = db.execute(f"{_DELIVERY} WHERE {OPEN}{mine} ORDER BY seq", {"account": account})
-    return [_to_delivery(row) for row in rows]
+def open_deliveries(db: Queries) -> Sequence[WebhookDelivery]:
+    """Every webhook delivery that may still be attempted by itself, of all accounts, oldest first."""
+    return [_to_delivery(row) for row in db.execute(f"{_DELIVERY} WHERE {OPEN} ORDER BY seq")]
 
 
 def taken_up_is_over(tx: Tx, seq: int) -> None:

@@ -485,7 +485,7 @@ def test_what_another_sandbox_owed_is_cancelled(tx: Tx, state: str) -> None:
     assert delivery.state is DeliveryState.CANCELLED
     assert delivery.next_attempt_ms is None
     assert outbox.timers(tx) == []
-    assert outbox.all_open(tx) == []
+    assert outbox.open_deliveries(tx) == []
     assert tx.due == []
     [message] = messages.page(tx, account="default")
     assert message.state == "cancelled"
