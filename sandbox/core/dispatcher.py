@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from sandbox.clock import Clock, stopwatch
 from sandbox.core.accounts import AccountCache
-from sandbox.core.faults import LiveFaults, Use, asked
+from sandbox.core.faults import LiveFaults, Use, problem_of
 from sandbox.core.scheduler import AGAIN_S, FinishStep, Job
 from sandbox.errors import StorageError
 from sandbox.model import (
@@ -401,7 +401,8 @@ async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome |
     if effect.delay_s and not effect.hold and not await use.wait():  # a hold would wait for ever, and the clock with it
         return None
     late_ms = (stopwatch() - begun) * 1000
-    withheld = partial(Outcome, duration_ms=late_ms, fault_seq=use.fault.seq, withheld=True)
+    struck = partial(Outcome, fault_seq=use.fault.seq)
+    withheld = partial(struck, duration_ms=late_ms, withheld=True)
     if effect.hold:
         return withheld(kind=OutcomeKind.TIMED_OUT, error=_why(use))
     if effect.status is not None:
@@ -410,12 +411,7 @@ async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome |
         return withheld(kind=OutcomeKind.UNREACHABLE, error=_why(use))
     outcome = replace(await post(), fault_seq=use.fault.seq)
     if effect.drop is not None and outcome.kind is OutcomeKind.ANSWERED:
-        return Outcome(
-            kind=OutcomeKind.BROKEN,
-            duration_ms=outcome.duration_ms,
-            error=_why(use),
-            fault_seq=use.fault.seq,
-        )
+        return struck(kind=OutcomeKind.BROKEN, duration_ms=outcome.duration_ms, error=_why(use))
     return outcome
 
 
@@ -437,4 +433,4 @@ def _why(use: Use) -> str:
                 what = f"it was posted{after}, and whatever was answered is lost"
             case _:
                 assert_never(effect.drop)
-    return asked(use.fault, what).message
+    return problem_of(use.fault, what).message

@@ -21,8 +21,8 @@ from sandbox.store.database import Tx
 from sandbox.wire.problems import problem
 
 
-def asked(fault: Fault, effect: str) -> Problem:
-    """How a record says that it was a fault, with `effect` in words; `fault` as it stands with this use."""
+def problem_of(fault: Fault, effect: str) -> Problem:
+    """The problem that a record names when a fault struck; `effect` in words, `fault` as it stands with this use."""
     times = "once" if fault.used == 1 else f"{fault.used} times"
     count = f"{times} so far" if fault.times is None else f"{fault.used} of {fault.times}"
     return problem("fault", fault=fault.id, count=count, effect=effect)
@@ -93,7 +93,7 @@ def _compiled(match: Mapping[str, object]) -> Match | None:
     found = matching.from_mapping(match)
     if isinstance(found, Match):
         return found
-    raise Invalid(*((f"match.{name}", complaint) for name, complaint in found))
+    raise Invalid(*((f"match.{name}", error) for name, error in found))
 
 
 class LiveFaults:

@@ -11,7 +11,7 @@ from typing import NamedTuple, assert_never
 
 from sandbox.clock import Clock, to_iso
 from sandbox.core.accounts import AccountCache
-from sandbox.core.faults import LiveFaults, Use, asked
+from sandbox.core.faults import LiveFaults, Use, problem_of
 from sandbox.core.network import RetentionPolicy, new_session_id, trim_now_and_then
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.errors import StorageError
@@ -194,7 +194,7 @@ class Gateway:
             return self._refuse(call, None, [problem("unknown_token", masked=mask(account.token))], tx)
         effect = use.fault.effect
         fault = self._faults.count(tx, use, self._clock.now_ms())
-        told = asked(fault, _in_words(effect))
+        told = problem_of(fault, _in_words(effect))
         if effect.status is not None:
             body = payloads.failure(effect.status, [told]) if effect.body is None else effect.body.encode()
             answer = self._refuse(call, account, [told], tx, instead=(effect.status, body))
