@@ -1,8 +1,8 @@
-"""State machine of a webhook delivery: created, attempted, recorded, and either done or due again.
+"""The postman's round: a webhook delivery is owed, attempted, recorded, and either done or due again.
 
-Three commits each: P0 the message with its delivery and frozen body (`create_delivery`, in the caller's transaction),
-P1 the attempt begun (`begin`), P2 its outcome with what follows (`_record`). How a POST is made stands in poster.py,
-what follows it in retry.py.
+Three commits each: P0 the message with its delivery and frozen body (`owe`, in the caller's transaction), P1 the
+attempt begun (`begin`), P2 its outcome with what follows (`_record`). How a POST is made is poster.py's affair, what
+follows it retry.py's.
 """
 
 import logging
@@ -56,7 +56,7 @@ def lane_of(url: str) -> str:
     return f"webhook {(parts.hostname or '').lower()}:{port}"
 
 
-def create_delivery(
+def owe(
     tx: Tx,
     message: Message,
     *,
@@ -68,7 +68,7 @@ def create_delivery(
     edited: bool = False,
     hold_ms: int = 0,
 ) -> WebhookDelivery:
-    """P0: write down a webhook delivery of `body` to `url`, its first attempt due now, or so much later.
+    """P0: write down that `body` is owed to `url`, first attempt due now, or so much later.
 
     Where a conversation's webhook deliveries wait for the one before, one that is held holds back those after it.
     """
@@ -93,12 +93,12 @@ def create_delivery(
 
 
 def duplicate(tx: Tx, delivery: WebhookDelivery, message: Message, at_ms: int) -> WebhookDelivery:
-    """Create a webhook delivery of the same bytes, due together with the first and attempted on its own: what a
-    network does that delivers at least once. The message goes on to show the state of the first."""
+    """Owe the same bytes once more, due together with the first and attempted on its own: what a network does that
+    delivers at least once. The message goes on to show the state of the first."""
     seq = journal.record(
         tx, EventType.DELIVERY_REDELIVERED, at_ms=at_ms, account=message.account, msisdn=message.msisdn
     )
-    return create_delivery(
+    return owe(
         tx,
         message,
         seq=seq,
@@ -124,11 +124,11 @@ def attempt_now(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
 def redeliver(
     tx: Tx, delivery: WebhookDelivery, message: Message, account: Account, at_ms: int, edited: bytes | None = None
 ) -> WebhookDelivery:
-    """Create a webhook delivery of the same bytes, or of those that somebody wrote instead, to the account's present
-    client_url. What repeats bytes that were edited is edited too."""
+    """Owe the same bytes again, or those that somebody wrote instead, as a new webhook delivery to the account's
+    present client_url. What repeats bytes that were edited is edited too."""
     seq = journal.record(tx, EventType.DELIVERY_REDELIVERED, at_ms=at_ms, account=account.name, msisdn=message.msisdn)
     messages.set_delivery(tx, message.seq, seq)
-    return create_delivery(
+    return owe(
         tx,
         message,
         seq=seq,
@@ -141,8 +141,8 @@ def redeliver(
 
 
 def cancel(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
-    """End a webhook delivery before its time. An attempt under way goes on, and is recorded without changing the
-    state; one that waits for room, though somebody asked for it, is not made."""
+    """Owe nothing more. An attempt under way goes on, and is recorded without changing the state; one that waits for
+    room, though somebody asked for it, is not made."""
     outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
     outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK_MANUAL)
     _set_state(tx, delivery, DeliveryState.CANCELLED)
@@ -187,7 +187,7 @@ def _release_next(tx: Tx, done: WebhookDelivery, at_ms: int) -> None:
 
 
 def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
-    """At start: what a crash cut off is marked `interrupted`, and whatever is open is due again.
+    """At start: what a crash cut off is marked `interrupted`, and whatever is owed is due again.
 
     Neither an interrupted attempt nor the time that nothing ran uses up a retry (`retry.taken_up`); the application may
     see the bytes of an interrupted attempt twice. Returns how many were cut off.

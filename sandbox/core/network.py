@@ -224,9 +224,7 @@ class Network:
             form=texting.msisdn_format or account.msisdn_format,
             turn=turn,
         )
-        delivery = dispatcher.create_delivery(
-            tx, message, seq=seq, url=url, body=body, at_ms=now_ms, hold_ms=texting.hold_ms
-        )
+        delivery = dispatcher.owe(tx, message, seq=seq, url=url, body=body, at_ms=now_ms, hold_ms=texting.hold_ms)
         for _ in range(texting.duplicates):
             dispatcher.duplicate(tx, delivery, message, now_ms)
         return replace(message, state=delivery.state), delivery

@@ -23,7 +23,7 @@ UPGRADES = (  # from each version of the schema to the next, beginning with that
     "INSERT INTO sent_dates SELECT account, MAX(at_ms) * 1000 FROM messages WHERE direction = 'mo' GROUP BY account;",
     "ALTER TABLE webhook_deliveries ADD COLUMN taken_up INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE attempts ADD COLUMN fault_seq INTEGER;"
-    "ALTER TABLE attempts ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE attempts ADD COLUMN withheld INTEGER;"
     "UPDATE attempts SET fault_seq = fault_seq_of(error, warnings), withheld = withheld_of(error, warnings) "
     "WHERE error LIKE 'The fault f%' OR warnings LIKE '%\"The fault f%';",
 )

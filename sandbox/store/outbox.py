@@ -134,9 +134,11 @@ def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     return _to_delivery(row) if row else None
 
 
-def open_deliveries(db: Queries) -> Sequence[WebhookDelivery]:
-    """Every webhook delivery that may still be attempted by itself, of all accounts, oldest first."""
-    return [_to_delivery(row) for row in db.execute(f"{_DELIVERY} WHERE {OPEN} ORDER BY seq")]
+def open_deliveries(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
+    """Every webhook delivery that may still be attempted by itself, of one account or of all, oldest first."""
+    mine = "" if account is None else " AND account = :account"
+    rows = db.execute(f"{_DELIVERY} WHERE {OPEN}{mine} ORDER BY seq", {"account": account})
+    return [_to_delivery(row) for row in rows]
 
 
 def taken_up_is_over(tx: Tx, seq: int) -> None:

@@ -621,8 +621,8 @@ def test_an_older_file_says_of_each_attempt_which_fault_struck_it(path: Path) ->
         (("", json.dumps([withheld, "another"])), (3, 1)),
         ((withheld, None), (3, 1)),
         ((posted, None), (41, 0)),
-        ((f"It says: {withheld}", json.dumps([f"It says: {withheld}"])), (None, 0)),
-        ((None, None), (None, 0)),
+        ((f"It says: {withheld}", json.dumps([f"It says: {withheld}"])), (None, None)),
+        ((None, None), (None, None)),
     ]
     make_new(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
