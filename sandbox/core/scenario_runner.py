@@ -28,7 +28,7 @@ from sandbox.model import (
     Timer,
     TimerKind,
 )
-from sandbox.scenario import catalogue, engine, reading
+from sandbox.scenario import catalogue, engine
 from sandbox.scenario.steps import (
     ChangeHandset,
     Cursor,
@@ -56,7 +56,7 @@ _Conversation = tuple[str, Msisdn, Shortcode]
 
 def _scenario_of(source: str) -> Scenario:
     """Raises Invalid with every complaint about the source."""
-    found = reading.read(source)
+    found = catalogue.read(source)
     if isinstance(found, Scenario):
         return found
     raise Invalid(*(("source", str(each)) for each in found))
