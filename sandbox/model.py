@@ -114,6 +114,8 @@ class Outcome:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""  # the first ANSWER_KEPT bytes of the answer, as they came
     error: str = ""  # for people: what went wrong, in words
+    fault_seq: int | None = None  # the fault that struck the attempt
+    withheld: bool = False  # that fault kept it from being posted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

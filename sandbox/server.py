@@ -16,9 +16,11 @@ from importlib import import_module
 from sandbox.asgi.app import build
 from sandbox.clock import Clock
 from sandbox.core import dispatcher
+from sandbox.core.accounts import AccountCache
 from sandbox.core.bus import Bus
 from sandbox.core.control import Control
 from sandbox.core.dispatcher import Dispatcher
+from sandbox.core.faults import LiveFaults
 from sandbox.core.gateway import Gateway
 from sandbox.core.network import Network, RetentionPolicy, trim_by_age
 from sandbox.core.scenario_runner import ScenarioRunner
@@ -34,16 +36,14 @@ from sandbox.settings import Settings, url_of
 from sandbox.store import accounts as stored_accounts
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, retention
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Due, Tx
-from sandbox.store.faults import LiveFaults
 from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
 
 LATE = (  # what is otherwise imported when somebody first needs it, because a start can do without
     *("jinja2", "markupsafe", "regex", "yaml", "ssl", "importlib.metadata"),
-    *("sandbox.rules.findings", "sandbox.scenario.record", "sandbox.scenario.script", "sandbox.store.findings"),
+    *("sandbox.rules.findings", "sandbox.scenario.record", "sandbox.scenario.script", "sandbox.core.findings"),
     *("sandbox.transfer.rows", "sandbox.asgi.api_reference", "sandbox.webhooks.doctor"),
 )
 STOP_GRACE_S = 3.0  # how long attempts under way may take to end at a stop; then they are `interrupted`

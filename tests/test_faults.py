@@ -410,7 +410,7 @@ def test_an_account_has_a_limit_of_faults(bench: Bench) -> None:
 
     def fill(tx: Tx) -> None:
         for _ in range(faults.KEPT):
-            faults.add(tx, services.faults, bench.account, endless, at_ms=1)
+            services.faults.add(tx, bench.account, endless, at_ms=1)
 
     in_loop(bench.sandbox, services.database.write(fill))
     refused = bench.call("POST", "/faults", {"on": "sendsms", "effect": {"status": 503}})

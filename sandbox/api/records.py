@@ -35,10 +35,10 @@ async def list_findings(call: ApiCall) -> Response:
     A follow-up sent twice after a webhook that came twice, a session that no webhook had, an answer that took too long
     … Newest first, 200 at most. Where the record allows an innocent story as well, nothing is said.
     """
-    from sandbox.store import findings as stored_findings
+    from sandbox.core import findings
 
     name, deadline_ms = call.account.name, round(call.services.settings.webhook_deadline_s * 1000)
-    found = await call.services.database.read(lambda db: stored_findings.findings(db, name, deadline_ms=deadline_ms))
+    found = await call.services.database.read(lambda db: findings.findings(db, name, deadline_ms=deadline_ms))
     return answer({"findings": [objects.finding(each) for each in found], "next": None})
 
 

@@ -17,7 +17,7 @@ from sandbox.http.fields import Choice, Identifier, Name, Phone, TextKind, optio
 from sandbox.model import RunState
 from sandbox.objects.derive import Json
 from sandbox.objects.schema import page
-from sandbox.scenario import catalogue, reading
+from sandbox.scenario import catalogue
 from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios
 from sandbox.store.database import Queries
@@ -40,7 +40,7 @@ SOURCE = required(
 
 
 def _listed(name: str, source: str, *, own: bool) -> Json:
-    found = reading.read(source)
+    found = catalogue.read(source)
     scenario = found if isinstance(found, Scenario) else None  # None: another version of the sandbox understood it
     return objects.scenario(name, scenario, own=own)
 
@@ -99,7 +99,7 @@ async def put_scenario(call: ApiCall) -> Response:
     `errors`, with its `line` and `column`.
     """
     name, source = call[OWN_NAME], call[SOURCE]
-    found = await asyncio.to_thread(reading.read, source)
+    found = await asyncio.to_thread(catalogue.read, source)
     if not isinstance(found, Scenario):
         raise Complained(*(objects.error_in_source(each) for each in found))
     _, is_new = await call.services.runner.put(call.account.name, name, source)

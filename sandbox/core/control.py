@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from sandbox.clock import LAST_MS, Clock
 from sandbox.core import dispatcher
+from sandbox.core.accounts import AccountCache
 from sandbox.core.bus import Bus
+from sandbox.core.faults import LiveFaults
 from sandbox.core.network import Network
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.core.scheduler import Scheduler
@@ -32,11 +34,8 @@ from sandbox.model import (
 )
 from sandbox.scenario.steps import MakeFault
 from sandbox.store import accounts as stored_accounts
-from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox, retention
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Queries, Tx
-from sandbox.store.faults import LiveFaults
 
 if TYPE_CHECKING:
     from sandbox.transfer.rows import Import, Progress
@@ -210,18 +209,18 @@ class Control:
             await self._database.write(partial(self._remove_account, name))
 
     def _remove_account(self, name: str, tx: Tx) -> None:
-        retention.forget(tx, name)
-        stored_faults.forget(tx, self._faults, name)
-        self._runner.forget(tx, name, removed=True)
+        retention.delete_all(tx, name)
+        self._faults.delete_all(tx, name)
+        self._runner.delete_runs(tx, name, removed=True)
         stored_accounts.remove(tx, name)
         tx.then.append(partial(self._accounts.remove, name))
         journal.record(tx, EventType.ACCOUNT_REMOVED, at_ms=self._clock.now_ms(), account=name)
 
     async def reset(self, account: str | None = None) -> None:
-        """Forget messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
+        """Delete messages, requests, handsets, webhook deliveries, timers, faults and scenarios' runs, of one account
         or of all.
 
-        Calls that a fault holds are let go. With everything forgotten, the clock goes back to the system's time.
+        Calls that a fault holds are let go. With everything deleted, the clock goes back to the system's time.
         """
         if account is not None and self._accounts.get(account) is None:
             raise NotFound(f"There is no account {account}.")
@@ -231,9 +230,9 @@ class Control:
         await self._database.write(partial(self._reset, None), alone=True)
 
     def _reset(self, account: str | None, tx: Tx) -> None:
-        retention.forget(tx, account)
-        stored_faults.forget(tx, self._faults, account)
-        self._runner.forget(tx, account)
+        retention.delete_all(tx, account)
+        self._faults.delete_all(tx, account)
+        self._runner.delete_runs(tx, account)
         at_ms = self._clock.now_ms()
         if account is None:  # what is written from here on belongs to the system's time again
             at_ms = self._clock.system_ms()
@@ -253,7 +252,7 @@ class Control:
     def _add_fault(self, account: str, wanted: MakeFault, tx: Tx) -> Fault:
         if self._accounts.get(account) is None:
             raise NotFound(f"There is no account {account}.")
-        return stored_faults.add(tx, self._faults, account, wanted, at_ms=self._clock.now_ms())
+        return self._faults.add(tx, account, wanted, at_ms=self._clock.now_ms())
 
     async def remove_fault(self, seq: int | None, account: str) -> int:
         """Remove a fault of the account, or all of them; calls that they hold are let go. Returns how many went.
@@ -266,7 +265,7 @@ class Control:
         return removed
 
     def _remove_fault(self, seq: int | None, account: str, tx: Tx) -> int:
-        return stored_faults.remove(tx, self._faults, account, seq, at_ms=self._clock.now_ms())
+        return self._faults.remove(tx, account, seq, at_ms=self._clock.now_ms())
 
     # Files
 

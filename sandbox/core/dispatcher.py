@@ -13,6 +13,8 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from sandbox.clock import Clock, stopwatch
+from sandbox.core.accounts import AccountCache
+from sandbox.core.faults import LiveFaults, Use, problem_of
 from sandbox.core.scheduler import AGAIN_S, FinishStep, Job
 from sandbox.errors import StorageError
 from sandbox.model import (
@@ -34,13 +36,11 @@ from sandbox.model import (
     WebhookDelivery,
 )
 from sandbox.rules import retry
-from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
-from sandbox.store.faults import LiveFaults, Use
 from sandbox.webhooks.poster import Poster
 from sandbox.wire.credentials import callback_authorization
+from sandbox.wire.problems import WITHHELD
 from sandbox.wire.requests import decode_json
 from sandbox.wire.text import measure
 
@@ -210,7 +210,7 @@ def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
                 subject=seq,
                 msisdn=delivery.msisdn,
             )
-    for delivery in outbox.all_open(tx):
+    for delivery in outbox.open_deliveries(tx):
         is_cut_off = delivery.state is DeliveryState.IN_FLIGHT
         if is_cut_off:
             again = DeliveryState.PENDING if delivery.first_failed_ms is None else DeliveryState.RETRYING
@@ -310,7 +310,7 @@ class Dispatcher:
         """P2: the outcome, the state that follows, and the next timer if one follows. `before`: the state at P1."""
         now_ms = self._clock.now_ms()
         if use is not None:
-            stored_faults.count(tx, self._faults, use, now_ms)
+            self._faults.count(tx, use, now_ms)
         delivery = outbox.get(tx, attempt.delivery_seq)
         account = None if delivery is None else self._accounts.get(delivery.account)
         if delivery is None or account is None:  # a reset took them meanwhile
@@ -401,16 +401,17 @@ async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome |
     if effect.delay_s and not effect.hold and not await use.wait():  # a hold would wait for ever, and the clock with it
         return None
     late_ms = (stopwatch() - begun) * 1000
+    struck = partial(Outcome, fault_seq=use.fault.seq)
+    withheld = partial(struck, duration_ms=late_ms, withheld=True)
     if effect.hold:
-        return Outcome(kind=OutcomeKind.TIMED_OUT, duration_ms=late_ms, error=_why(use))
+        return withheld(kind=OutcomeKind.TIMED_OUT, error=_why(use))
     if effect.status is not None:
-        body = (effect.body or "").encode()
-        return Outcome(kind=OutcomeKind.ANSWERED, duration_ms=late_ms, status_code=effect.status, body=body)
+        return withheld(kind=OutcomeKind.ANSWERED, status_code=effect.status, body=(effect.body or "").encode())
     if effect.drop is Drop.REFUSED:
-        return Outcome(kind=OutcomeKind.UNREACHABLE, duration_ms=late_ms, error=_why(use))
-    outcome = await post()
+        return withheld(kind=OutcomeKind.UNREACHABLE, error=_why(use))
+    outcome = replace(await post(), fault_seq=use.fault.seq)
     if effect.drop is not None and outcome.kind is OutcomeKind.ANSWERED:
-        return Outcome(kind=OutcomeKind.BROKEN, duration_ms=outcome.duration_ms, error=_why(use))
+        return struck(kind=OutcomeKind.BROKEN, duration_ms=outcome.duration_ms, error=_why(use))
     return outcome
 
 
@@ -419,17 +420,17 @@ def _why(use: Use) -> str:
     effect = use.fault.effect
     after = f" after {effect.delay_s:g} s" if effect.delay_s else ""
     if effect.hold:
-        what = "it counts as timed out at once, without a wait, and nothing was posted"
+        what = f"it counts as timed out at once, without a wait, and {WITHHELD}"
     elif effect.status is not None:
-        what = f"{effect.status} counts as answered{after}, and nothing was posted"
+        what = f"{effect.status} counts as answered{after}, and {WITHHELD}"
     else:
         match effect.drop:
             case None:
                 what = f"it was posted{after}"
             case Drop.REFUSED:
-                what = f"the connection was refused{after}, and nothing was posted"
+                what = f"the connection was refused{after}, and {WITHHELD}"
             case Drop.ACCEPTED | Drop.BODY:
                 what = f"it was posted{after}, and whatever was answered is lost"
             case _:
                 assert_never(effect.drop)
-    return stored_faults.asked(use.fault, what).message
+    return problem_of(use.fault, what).message

@@ -10,6 +10,8 @@ from functools import partial
 from typing import NamedTuple, assert_never
 
 from sandbox.clock import Clock, to_iso
+from sandbox.core.accounts import AccountCache
+from sandbox.core.faults import LiveFaults, Use, problem_of
 from sandbox.core.network import RetentionPolicy, new_session_id, trim_now_and_then
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.errors import StorageError
@@ -26,11 +28,8 @@ from sandbox.model import (
     RecordedRequest,
 )
 from sandbox.settings import mask
-from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
-from sandbox.store.faults import LiveFaults, Use
 from sandbox.wire import payloads
 from sandbox.wire.credentials import bearer_token, mask_authorization
 from sandbox.wire.numbers import telco_of
@@ -194,8 +193,8 @@ class Gateway:
         if self._accounts.get(account.name) is None:  # it was removed in the meantime
             return self._refuse(call, None, [problem("unknown_token", masked=mask(account.token))], tx)
         effect = use.fault.effect
-        fault = stored_faults.count(tx, self._faults, use, self._clock.now_ms())
-        told = stored_faults.asked(fault, _in_words(effect))
+        fault = self._faults.count(tx, use, self._clock.now_ms())
+        told = problem_of(fault, _in_words(effect))
         if effect.status is not None:
             body = payloads.failure(effect.status, [told]) if effect.body is None else effect.body.encode()
             answer = self._refuse(call, account, [told], tx, instead=(effect.status, body))

@@ -9,6 +9,7 @@ from functools import partial
 
 from sandbox.clock import Clock, us_to_iso
 from sandbox.core import dispatcher
+from sandbox.core.accounts import AccountCache
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.errors import Busy, Conflict, NotFound
 from sandbox.model import (
@@ -27,7 +28,6 @@ from sandbox.model import (
 )
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import journal, messages, outbox, retention
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Tx
 from sandbox.wire import payloads
 from sandbox.wire.text import measure

@@ -12,6 +12,8 @@ from functools import partial
 from typing import assert_never
 
 from sandbox.clock import Clock
+from sandbox.core.accounts import AccountCache
+from sandbox.core.faults import LiveFaults
 from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.model import (
     EventType,
@@ -26,7 +28,7 @@ from sandbox.model import (
     Timer,
     TimerKind,
 )
-from sandbox.scenario import catalogue, engine, reading
+from sandbox.scenario import catalogue, engine
 from sandbox.scenario.steps import (
     ChangeHandset,
     Cursor,
@@ -42,9 +44,7 @@ from sandbox.scenario.steps import (
 )
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox, scenarios
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database, Queries, Tx
-from sandbox.store.faults import LiveFaults
 from sandbox.store.scenarios import Missed, OwnScenario, Run
 from sandbox.wire.problems import quote
 
@@ -56,7 +56,7 @@ _Conversation = tuple[str, Msisdn, Shortcode]
 
 def _scenario_of(source: str) -> Scenario:
     """Raises Invalid with every complaint about the source."""
-    found = reading.read(source)
+    found = catalogue.read(source)
     if isinstance(found, Scenario):
         return found
     raise Invalid(*(("source", str(each)) for each in found))
@@ -111,7 +111,7 @@ class ScenarioRunner:
         else:
             self._running.pop(run.account, None)
 
-    def _forgotten(self, account: str | None) -> None:
+    def _deleted(self, account: str | None) -> None:
         self._forget_texts(account)
         if account is None:
             self._running.clear()
@@ -242,20 +242,20 @@ class ScenarioRunner:
             scenarios.drop_planned(tx, run, TimerKind.ORIGINATE, TimerKind.LATER)
             for fault in stored_faults.page(tx, account=run.account, limit=stored_faults.KEPT):
                 if fault.run_seq == run.seq:
-                    stored_faults.remove(tx, self._faults, run.account, fault.seq, at_ms=now_ms)
+                    self._faults.remove(tx, run.account, fault.seq, at_ms=now_ms)
         journal.record(tx, EventType.RUN_ENDED, at_ms=now_ms, account=run.account, subject=run.seq, msisdn=run.msisdn)
         if not goes_on:
             tx.then.append(partial(self._ended, run))
 
-    def forget(self, tx: Tx, account: str | None, *, removed: bool = False) -> None:
-        """Forget the runs of an account, or of all, in a reset that announces itself and drops their timers.
+    def delete_runs(self, tx: Tx, account: str | None, *, removed: bool = False) -> None:
+        """Delete the runs of an account, or of all, in a reset that announces itself and drops their timers.
 
         With `removed` the account goes for good, and so do the scenarios that it wrote.
         """
-        scenarios.forget(tx, account)
+        scenarios.delete_runs(tx, account)
         if removed and account is not None:
-            scenarios.forget_own(tx, account)
-        tx.then.append(partial(self._forgotten, account))
+            scenarios.delete_own(tx, account)
+        tx.then.append(partial(self._deleted, account))
 
     # What happens
 
@@ -482,7 +482,7 @@ class ScenarioRunner:
         """As `_carry_out`."""
         match what:
             case MakeFault():
-                stored_faults.add(tx, self._faults, run.account, what, at_ms=self._clock.now_ms(), run_seq=run.seq)
+                self._faults.add(tx, run.account, what, at_ms=self._clock.now_ms(), run_seq=run.seq)
                 return False
             case ChangeHandset():
                 assert msisdn is not None, "_follow has found one"

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandbox.clock import Clock
+from sandbox.core.accounts import AccountCache
 from sandbox.core.bus import Bus
 from sandbox.core.control import Control
+from sandbox.core.faults import LiveFaults
 from sandbox.core.gateway import Gateway
 from sandbox.core.network import Network
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.core.scheduler import Scheduler
 from sandbox.core.waits import Watch
 from sandbox.settings import Settings
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database
-from sandbox.store.faults import LiveFaults
 
 
 class Listeners:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sandbox.clock import Clock, stopwatch
 from sandbox.core.bus import Bus, Subscription
+from sandbox.core.faults import LiveFaults
 from sandbox.core.scheduler import Scheduler
 from sandbox.errors import NotFound
 from sandbox.model import Event, EventType, Message, TimerKind
@@ -19,7 +20,6 @@ from sandbox.rules import matching
 from sandbox.rules.matching import Match, NearMiss
 from sandbox.store import journal, messages, outbox
 from sandbox.store.database import Database, Queries
-from sandbox.store.faults import LiveFaults
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from sandbox.store.accounts import AccountCache
+from sandbox.core.accounts import AccountCache
 from sandbox.wire.payloads import to_json
 
 Scope = MutableMapping[str, Any]

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import assert_never
 
+from sandbox.core.faults import Use
 from sandbox.core.gateway import Gateway, GatewayAnswer, GatewayCall
 from sandbox.http.access import (
     GATEWAY_HEADERS,
@@ -19,7 +20,6 @@ from sandbox.http.access import (
     respond,
 )
 from sandbox.model import Drop
-from sandbox.store.faults import Use
 from sandbox.wire.requests import decode_json
 
 HangUp = Callable[[Send], None]

@@ -6,7 +6,7 @@ Pure functions of the model, without templates, HTTP or database; whatever a pag
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, assert_never
@@ -24,6 +24,7 @@ from sandbox.model import (
     WebhookDelivery,
 )
 from sandbox.settings import mask_url
+from sandbox.wire.problems import fault_strikes
 
 Tone = Literal["calm", "wait", "good", "warn", "bad"]
 
@@ -113,13 +114,9 @@ def request_status(request: RecordedRequest) -> Status:
     return Status("cross", f"{request.status_code} refused", "bad")
 
 
-_ASKED = re.compile(r"The fault (f\d+) asked for this, [^:]*: (.*)\.")  # wire/problems.py
-
-
-def fault_words(told: str) -> str | None:
-    """`fault f17: the answer is lost`, of what a record says when somebody asked for it; None of anything else."""
-    found = _ASKED.fullmatch(told)
-    return f"fault {found[1]}: {found[2]}" if found else None
+def fault_words(said: Iterable[str]) -> list[str]:
+    """`fault f17: the answer is lost`, of each sentence about a fault, once however often it is said."""
+    return list(dict.fromkeys(f"fault f{each.fault_seq}: {each.effect}" for each in fault_strikes(said)))
 
 
 _LIST_WORDS: dict[str, Status] = {

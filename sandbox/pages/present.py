@@ -21,7 +21,7 @@ from sandbox.pages import forms, scenario_views, views
 from sandbox.pages.forms import Form, complaining, typed_by
 from sandbox.pages.render import is_looked_at, look, page, see_other
 from sandbox.pages.transcripts import conversation_of
-from sandbox.scenario import reading
+from sandbox.scenario import catalogue
 from sandbox.scenario.steps import Expect, Scenario, Send
 from sandbox.store import messages, outbox
 from sandbox.store import scenarios as stored
@@ -91,7 +91,7 @@ def _is_of(timer: Timer, msisdn: Msisdn, run: Run | None) -> bool:
 
 def scene(rows: PresenterRows, now_ms: int) -> PresenterView:
     """The rest of the page. It reads scenarios, which takes longer than a database or the event loop can wait."""
-    found = None if rows.run is None else reading.read(rows.run.source)
+    found = None if rows.run is None else catalogue.read(rows.run.source)
     scenario = found if isinstance(found, Scenario) else None
     texts_ms = next((each.due_ms for each in rows.planned if each.kind is TimerKind.ORIGINATE), None)
     due = [*(each.due_ms for each in rows.planned if _is_worth_a_jump(each, scenario)), *rows.retries_ms]
@@ -126,7 +126,7 @@ def _doing(rows: PresenterRows, texts_ms: int | None, next_ms: int | None) -> st
 def _chips(sources: Sequence[tuple[str, str, bool]]) -> Iterator[Chip]:
     """Those that have steps: a persona has no beginning and no end that could be shown."""
     for name, source, own in sources:
-        found = reading.read(source)
+        found = catalogue.read(source)
         if isinstance(found, Scenario) and found.steps:
             first = next((each for each in found.steps if isinstance(each, Send | Expect)), None)
             yield Chip(name=name, description=found.description, own=own, begins=isinstance(first, Send))
@@ -197,7 +197,7 @@ async def play(request: Request) -> Response:
     shortcode, msisdn = conversation_of(request)
     name = typed.get("scenario", "")
     known = await services.database.read(partial(scenario_views.known, account=account.name))
-    found = await asyncio.to_thread(reading.read, known[name][0]) if name in known else None
+    found = await asyncio.to_thread(catalogue.read, known[name][0]) if name in known else None
     if not isinstance(found, Scenario):
         raise NotFound(f"There is no scenario {quote(name)} that could be played.")
     msisdn = found.handset.msisdn or msisdn

@@ -15,13 +15,13 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from sandbox.core.accounts import AccountCache
 from sandbox.errors import NotFound
 from sandbox.http.request import account_of, services_of
 from sandbox.model import Account, EventType
 from sandbox.pages import formatting, scenario_formatting
 from sandbox.settings import mask, mask_url
 from sandbox.store import journal, messages
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Queries
 from sandbox.system import package_files
 

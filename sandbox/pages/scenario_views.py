@@ -14,7 +14,7 @@ from sandbox.model import Message, Msisdn, RunState, Timer, TimerKind
 from sandbox.pages import scenario_formatting
 from sandbox.pages.formatting import Status
 from sandbox.pages.scenario_formatting import Line
-from sandbox.scenario import catalogue, reading
+from sandbox.scenario import catalogue
 from sandbox.scenario.steps import Scenario, Send, Step
 from sandbox.store import messages, outbox, scenarios
 from sandbox.store.database import Queries
@@ -60,7 +60,7 @@ def listed(sources: Mapping[str, tuple[str, bool]], running: Sequence[Run]) -> S
             name=name,
             own=own,
             replaces=own and name in catalogue.built_in(),
-            scenario=found if isinstance(found := reading.read(source), Scenario) else None,
+            scenario=found if isinstance(found := catalogue.read(source), Scenario) else None,
             running=counts[name],
         )
         for name, (source, own) in sorted(sources.items(), key=lambda each: (not each[1][1], each[0]))
@@ -168,7 +168,7 @@ class Shown:
 
 
 def shown(name: str, rows: RunRows) -> Shown:
-    found = () if rows.source is None else reading.read(rows.source)
+    found = () if rows.source is None else catalogue.read(rows.source)
     lines = () if rows.source is None else rows.source.removesuffix("\n").split("\n")
     return Shown(
         name=name,
@@ -185,7 +185,7 @@ def shown(name: str, rows: RunRows) -> Shown:
 
 
 def _played(run: Run, rows: RunRows) -> Played:
-    found = reading.read(run.source)
+    found = catalogue.read(run.source)
     steps = found.steps if isinstance(found, Scenario) else ()
     here = run.cursors[0].cursor.step if run.is_script and run.cursors else 0
     first = max(0, min(here - STEPS // 3, len(steps) - STEPS))

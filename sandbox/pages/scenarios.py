@@ -19,7 +19,7 @@ from sandbox.pages import scenario_views as views
 from sandbox.pages.forms import Form, complaining, typed_by
 from sandbox.pages.render import look, page, see_other
 from sandbox.pages.transcripts import as_scenario, said
-from sandbox.scenario import reading
+from sandbox.scenario import catalogue
 from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios as stored
 from sandbox.store.database import Queries
@@ -149,7 +149,7 @@ def _editor(
 async def save(request: Request) -> Response:
     services, account, typed = services_of(request), account_of(request).name, await typed_by(request)
     source, was = typed.get("source", ""), typed.get("was", "")
-    found = await asyncio.to_thread(reading.read, source)
+    found = await asyncio.to_thread(catalogue.read, source)
     if not isinstance(found, Scenario):
         return _editor(request, source, was=was, complaints=views.marked(source, found))
     name = found.name

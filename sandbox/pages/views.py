@@ -29,6 +29,7 @@ from sandbox.rules.quick_replies import Offer, lately, offered
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
 from sandbox.wire.numbers import parse_msisdn, parse_shortcode
+from sandbox.wire.problems import fault_strikes
 from sandbox.wire.requests import decode_json
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Bubble:
     def warnings(self) -> int:
         """The number of warnings besides `faults`."""
         said = (*self.message.warnings, *(warning for each in self.posted for warning in each.warnings))
-        return sum(formatting.fault_words(each) is None for each in said)
+        return len(said) - len(fault_strikes(said))
 
     @property
     def faults(self) -> Sequence[str]:
@@ -122,7 +123,7 @@ class Bubble:
             *(warning for each in self.posted for warning in each.warnings),
             *(outcome.error for outcome in outcomes if outcome is not None),
         )
-        return list(dict.fromkeys(told for each in said if (told := formatting.fault_words(each)) is not None))
+        return formatting.fault_words(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +141,7 @@ class RefusalView:
     @property
     def asked(self) -> str | None:
         """In words, if it was a fault that refused it."""
-        told = (formatting.fault_words(each.message) for each in self.request.problems)
-        return next((each for each in told if each is not None), None)
+        return next(iter(formatting.fault_words(each.message for each in self.request.problems)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,7 +433,7 @@ def findings(db: Queries, account: Account, *, deadline_ms: int, again: bool) ->
     a record so long that looking would keep others waiting."""
     if again and messages.are_more_than(db, account.name, LIVE):
         return None
-    from sandbox.store import findings  # which a start can do without
+    from sandbox.core import findings  # which a start can do without
 
     return findings.findings(db, account.name, deadline_ms=deadline_ms, looked_at=LOOKED_AT)
 

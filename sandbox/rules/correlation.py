@@ -3,14 +3,11 @@
 Pure. That one thing came after another is not yet its effect: whoever asks here is told only what nothing contradicts.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from sandbox.model import Attempt, Direction, Message, OutcomeKind
-
-_ASKED = re.compile(r"The fault f\d+ asked for this")  # wire/problems.py
 
 
 class Numbered(Protocol):
@@ -42,17 +39,11 @@ def followers(conversation: Iterable[Message]) -> Mapping[int, Sequence[Message]
     }
 
 
-def asked_for(attempt: Attempt) -> str:
-    """How the record says that somebody asked for this outcome; empty if nobody did."""
-    said = (*attempt.warnings, attempt.outcome.error if attempt.outcome is not None else "")
-    return next((each for each in said if _ASKED.match(each)), "")
-
-
 def may_have_reached(attempt: Attempt) -> bool:
     """Whether the application may have read the webhook, whatever became of its answer."""
-    if "nothing was posted" in asked_for(attempt):
-        return False
-    return attempt.outcome is None or attempt.outcome.kind in (
+    if attempt.outcome is None:
+        return True
+    return not attempt.outcome.withheld and attempt.outcome.kind in (
         OutcomeKind.ANSWERED,
         OutcomeKind.TIMED_OUT,
         OutcomeKind.BROKEN,

@@ -25,7 +25,7 @@ from sandbox.model import (
     WebhookDelivery,
 )
 from sandbox.rules import retry
-from sandbox.rules.correlation import asked_for, may_have_reached
+from sandbox.rules.correlation import may_have_reached
 from sandbox.settings import visible
 from sandbox.wire.text import forcing, measure
 
@@ -380,7 +380,7 @@ def _slow(tried: Iterable[AttemptRecord], deadline_ms: int) -> Iterable[Finding]
         if outcome is None:
             continue
         late = _acknowledged(each) and outcome.duration_ms > deadline_ms
-        timed_out = outcome.kind is OutcomeKind.TIMED_OUT and not asked_for(each.attempt)
+        timed_out = outcome.kind is OutcomeKind.TIMED_OUT and outcome.fault_seq is None
         if late or timed_out:
             first.setdefault(each.delivery.seq, each)
             count[each.delivery.seq] += 1

@@ -1,5 +1,5 @@
 """Scenarios, pure: from a file to a script, and from what happens to effects.
 
-In the order in which they may import each other: steps, fault_spec, shapes, grammar, script, reading, catalogue,
-engine, record.
+In the order in which they may import each other: steps, fault_spec, shapes, grammar, script, catalogue, engine,
+record.
 """

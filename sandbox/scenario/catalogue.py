@@ -1,13 +1,19 @@
-"""The scenarios that are shipped, one file each in `shipped/`; a file's stem is its scenario's name.
+"""The scenarios that are shipped, one file each in `shipped/`, and the reading of sources that come again and again.
 
-Their sources only. See script.py for how one is read, and what may be wrong with it.
+A file's stem is its scenario's name. See script.py, which is imported with the first that is read, for what a source
+says and what is wrong with it.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from sandbox.scenario.steps import Scenario
 from sandbox.system import package_files
+
+if TYPE_CHECKING:
+    from sandbox.scenario.script import Complaint
 
 _NAMES = (
     "dropped-connection",
@@ -36,3 +42,11 @@ _NAMES = (
 def built_in() -> Mapping[str, str]:
     """Name -> YAML source, in alphabetical order. Read at the first call, and then kept."""
     return MappingProxyType({name: package_files.text(f"scenario/shipped/{name}.yaml") for name in _NAMES})
+
+
+@lru_cache(maxsize=64)
+def read(source: str) -> "Scenario | tuple[Complaint, ...]":
+    """As `script.read`; each source is read once."""
+    from sandbox.scenario import script  # brings a YAML parser along, which a start can do without
+
+    return script.read(source)

@@ -1,5 +1,6 @@
 """The file of the database: whose it is, who holds it, what is in it, and what to do about an error of SQLite."""
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, StorageError, StorageFull
 from sandbox.system import package_files
+from sandbox.wire.problems import strike_of
 
 APPLICATION_ID = 0x39626974  # "9bit": how a file says whose it is
 UPGRADES = (  # from each version of the schema to the next, beginning with that of version 1
@@ -20,6 +22,10 @@ UPGRADES = (  # from each version of the schema to the next, beginning with that
     "CREATE TABLE sent_dates (account TEXT PRIMARY KEY, last_us INTEGER NOT NULL) WITHOUT ROWID;"
     "INSERT INTO sent_dates SELECT account, MAX(at_ms) * 1000 FROM messages WHERE direction = 'mo' GROUP BY account;",
     "ALTER TABLE webhook_deliveries ADD COLUMN taken_up INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE attempts ADD COLUMN fault_seq INTEGER;"
+    "ALTER TABLE attempts ADD COLUMN withheld INTEGER;"
+    "UPDATE attempts SET fault_seq = fault_seq_of(error, warnings), withheld = withheld_of(error, warnings) "
+    "WHERE error LIKE 'The fault f%' OR warnings LIKE '%\"The fault f%';",
 )
 SCHEMA_VERSION = 1 + len(UPGRADES)
 LONGEST_LOG = 8_000  # pages, after which SQLite itself brings them into the file, within a commit
@@ -149,6 +155,11 @@ def open_writer(path: str) -> tuple[sqlite3.Connection, int]:
     return connection, last
 
 
+def _strike(error: str | None, warnings: str | None) -> tuple[int | None, bool]:
+    """`fault_seq` and `withheld` of an attempt that has nothing but sentences; `warnings` as JSON."""
+    return strike_of((*json.loads(warnings or "[]"), error or ""))
+
+
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """The promise of durability, and the schema: all of it if the file is new, else what came since it was made."""
     is_new = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
@@ -166,4 +177,6 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
         )
     elif missing := UPGRADES[connection.execute("PRAGMA user_version").fetchone()[0] - 1 :]:
+        connection.create_function("fault_seq_of", 2, lambda *said: _strike(*said)[0])
+        connection.create_function("withheld_of", 2, lambda *said: _strike(*said)[1])
         connection.executescript(f"BEGIN;\n{''.join(missing)}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")

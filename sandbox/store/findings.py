@@ -1,5 +1,5 @@
-"""What the lint looks at: the newest messages of an account, and the attempts of their webhooks with their places in
-the journal. Reading only; what is suspicious about them is decided in rules/findings.py.
+"""SQL of the record that is searched for findings: the attempts of webhooks with their places in the journal, sessions,
+and runs that were paused. Reading only.
 """
 
 from collections import defaultdict
@@ -7,46 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox.model import EventType, Message, Msisdn, Shortcode
-from sandbox.rules.findings import AttemptRecord, Finding, Paused
-from sandbox.rules.findings import findings as lint
-from sandbox.store import messages, outbox
+from sandbox.rules.findings import AttemptRecord, Paused
+from sandbox.store import outbox
 from sandbox.store.database import Queries
 
-LOOKED_AT = 2_000  # newest messages
-OWN_BEFORE = 300  # messages of a conversation, before those, whose sessions are known
+OWN_BEFORE = 300  # messages of a conversation, before those looked at, whose sessions are known
 ANY_BEFORE = 4  # messages of the account, before those, for each of them, whose sessions are known as somebody else's
 ATTEMPTS = 4_000  # newest attempts of their webhooks
-MOST = 200  # findings
 
 
-def findings(
-    db: Queries,
-    account: str,
-    *,
-    deadline_ms: int = 10_000,
-    segments: int = 1,
-    most: int = MOST,
-    looked_at: int = LOOKED_AT,
-) -> Sequence[Finding]:
-    """Findings about the account's newest messages, `looked_at` of them, newest first, at most `most`; the others as in
-    `lint.findings`."""
-    newest = messages.page(db, account=account, limit=looked_at)
-    if not newest:
-        return ()
-    first = newest[-1].seq
-    earlier = _sessions_before(db, account, newest) if len(newest) == looked_at else ()
-    found = lint(
-        newest[::-1],
-        _tried(db, account, first),
-        earlier=earlier,
-        paused=_paused(db, account, first),
-        deadline_ms=deadline_ms,
-        segments=segments,
-    )
-    return found[:most]
-
-
-def _paused(db: Queries, account: str, first: int) -> Sequence[Paused]:
+def paused(db: Queries, account: str, first: int) -> Sequence[Paused]:
+    """The account's runs that were paused after number `first`, in order."""
     rows = db.execute(
         "SELECT seq, at_ms, msisdn FROM events WHERE seq > :first AND kind = :kind AND account = :account ORDER BY seq",
         {"first": first, "kind": EventType.RUN_PAUSED, "account": account},
@@ -54,7 +25,7 @@ def _paused(db: Queries, account: str, first: int) -> Sequence[Paused]:
     return [Paused(seq, at_ms, Msisdn(msisdn)) for seq, at_ms, msisdn in rows]
 
 
-def _sessions_before(db: Queries, account: str, newest: Sequence[Message]) -> Sequence[tuple[Msisdn, Shortcode, str]]:
+def sessions_before(db: Queries, account: str, newest: Sequence[Message]) -> Sequence[tuple[Msisdn, Shortcode, str]]:
     """Sessions from before the messages looked at: of their conversations, and of whoever texted shortly before. How
     many are read depends on how many messages are looked at, not on how many there are."""
     given = {"account": account, "seq": newest[-1].seq, "own": OWN_BEFORE, "any": len(newest) * ANY_BEFORE}
@@ -77,8 +48,8 @@ def _sessions_before(db: Queries, account: str, newest: Sequence[Message]) -> Se
     return [(Msisdn(msisdn), Shortcode(shortcode), session) for msisdn, shortcode, session in sorted(found)]
 
 
-def _tried(db: Queries, account: str, first: int) -> Sequence[AttemptRecord]:
-    """The attempts of the account's messages from number `first` on. URL and payload are left out: nobody looks."""
+def attempts(db: Queries, account: str, first: int) -> Sequence[AttemptRecord]:
+    """The attempts of the account's messages from number `first` on. URL, payload and words are left out."""
     begun = _begun(db, account, first)
     delivery, attempt = outbox.DELIVERIES.selected("d", url="''", body="x''"), outbox.ATTEMPTS.selected("a")
     rows = db.execute(

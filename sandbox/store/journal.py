@@ -44,7 +44,7 @@ def newest_ms(db: Queries) -> int:
     return row[0] if row else 0
 
 
-def was_forgotten(db: Queries, account: str, *, after: int) -> bool:
+def was_deleted(db: Queries, account: str, *, after: int) -> bool:
     """Whether the account was reset or removed after the entry of that number."""
     row = db.execute(
         "SELECT 1 FROM events WHERE seq > :after AND kind IN (:reset, :removed) "

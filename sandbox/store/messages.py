@@ -35,7 +35,7 @@ MESSAGES = Table(
     expressions={"state": "COALESCE(d.state, m.state)"},
 )
 # Where an account's newest rows are wanted, the index by handset is of no use: it would sort all that the account has.
-# Said like this, rows are walked from the newest one on, and only as many as are wanted.
+# Said like this, rows are scanned from the newest one on, and only as many as are wanted.
 _OF_ACCOUNT = "account || '' = :account"
 UNREAD = 1_000
 """Conversations, the newest, in which unread messages are counted."""

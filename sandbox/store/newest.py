@@ -46,7 +46,7 @@ class AttemptPoint(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """A table walked from its newest row on: its name, the column of the moment, which rows are looked at, and which of
+    """A table read from its newest row on: its name, the column of the moment, which rows are looked at, and which of
     them fit."""
 
     table: str
@@ -78,8 +78,8 @@ def calls(
         refused = Scan("refusals", "at_ms", "1 = 1", f"account IS NULL AND {holds}")
     else:
         refused = Scan("refusals", "at_ms", "(account = :account OR account IS NULL)", holds)
-    walks = [*([accepted] if verdict in ("", "accepted") else []), *([refused] if verdict != "accepted" else [])]
-    return _scan(db, walks, {"account": account, "search": search, "digits": digits}, before, limit)
+    scans = [*([accepted] if verdict in ("", "accepted") else []), *([refused] if verdict != "accepted" else [])]
+    return _scan(db, scans, {"account": account, "search": search, "digits": digits}, before, limit)
 
 
 def deliveries(
@@ -94,8 +94,8 @@ def deliveries(
             "(instr(msisdn, :digits) > 0 OR shortcode = :digits OR EXISTS (SELECT 1 FROM messages m "
             "WHERE m.seq = message_seq AND instr(lower(m.text), lower(:search)) > 0))"
         )
-    walk = Scan("webhook_deliveries", "created_ms", "account || '' = :account", " AND ".join(wanted) or "1 = 1")
-    return _scan(db, [walk], {"account": account, "search": search, "digits": digits_of(search)}, before, limit)
+    scan = Scan("webhook_deliveries", "created_ms", "account || '' = :account", " AND ".join(wanted) or "1 = 1")
+    return _scan(db, [scan], {"account": account, "search": search, "digits": digits_of(search)}, before, limit)
 
 
 def digits_of(search: str) -> str:
@@ -124,13 +124,13 @@ def _by_state(db: Queries, account: str, state: str, before: int | None, limit: 
 
 
 def _scan(
-    db: Queries, walks: Sequence[Scan], values: Mapping[str, object], before: int | None, limit: int
+    db: Queries, scans: Sequence[Scan], values: Mapping[str, object], before: int | None, limit: int
 ) -> SearchPage:
     seqs: list[int] = []
     edge_seq, edge_ms = 0, None  # the last row looked at, and its moment, if there are more
     given = {**values, "before": before, "limit": limit, "skipped": LOOKED_AT - 1}
     older = "" if before is None else "AND seq < :before "
-    for table, moment, candidates, fits in walks:
+    for table, moment, candidates, fits in scans:
         begin = f"FROM {table} WHERE {candidates} {older}"
         edge = db.execute(f"SELECT seq, {moment} {begin} ORDER BY seq DESC LIMIT 1 OFFSET :skipped", given).fetchone()
         if edge is not None and edge[0] > edge_seq:

@@ -1,7 +1,7 @@
-"""What is owed and when: webhook deliveries, their attempts, and timers. All SQL about them.
+"""SQL of webhook deliveries, their attempts, and timers.
 
 Functions run inside `database.write` (they take a Tx) or `database.read` (they take Queries). What follows an attempt
-is decided in webhooks/retry.py; here it is only written down.
+is decided in rules/retry.py; here it is only written down.
 """
 
 import json
@@ -57,8 +57,8 @@ def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     return DELIVERIES.first(db, f"{_OPEN_IN_CONVERSATION} ORDER BY seq LIMIT 1", **values_of(delivery))
 
 
-def all_open(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
-    """Every webhook delivery that is still owed an attempt, of one account or of all, oldest first."""
+def open_deliveries(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
+    """Every webhook delivery that may still be attempted by itself, of one account or of all, oldest first."""
     mine = "" if account is None else " AND account = :account"
     return DELIVERIES.all(db, f"WHERE {OPEN}{mine} ORDER BY seq", account=account)
 

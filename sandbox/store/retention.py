@@ -20,7 +20,7 @@ _OF_ACCOUNTS = (
 )
 
 
-def forget(tx: Tx, account: str | None) -> None:
+def delete_all(tx: Tx, account: str | None) -> None:
     """Remove everything recorded, of one account or of all. Accounts stay, and what the next `sent_date` of one has to
     be later than, unless with all of them the clock goes back, too."""
     scope: Mapping[str, str | None] = {"account": account}
@@ -46,34 +46,34 @@ def trim(tx: Tx, *, keep: int, oldest_ms: int, most: int = AT_ONCE) -> int:
     """
     last = tx.execute("SELECT seq FROM last_number").fetchone()[0]
     there = {table: _count(tx, table) for table in _COUNTED}
-    edge = _cutoff(tx, "messages", there["messages"] - keep, oldest_ms)
+    cutoff = _cutoff(tx, "messages", there["messages"] - keep, oldest_ms)
     gone = tx.execute(
-        "DELETE FROM messages WHERE seq IN (SELECT m.seq FROM messages m WHERE m.seq <= :edge "
+        "DELETE FROM messages WHERE seq IN (SELECT m.seq FROM messages m WHERE m.seq <= :cutoff "
         "AND m.state <> 'accepted' AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.message_seq = m.seq "
         "AND d.state IN ('pending', 'in_flight', 'retrying')) ORDER BY m.seq LIMIT :most) "
         "RETURNING account",
-        {"edge": edge, "most": most},
+        {"cutoff": cutoff, "most": most},
     ).fetchall()
     if gone:
-        orphaned = "message_seq <= :edge AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = message_seq)"
+        orphaned = "message_seq <= :cutoff AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = message_seq)"
         tx.execute(
             f"DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries WHERE {orphaned})",
-            {"edge": edge},
+            {"cutoff": cutoff},
         )
-        tx.execute(f"DELETE FROM webhook_deliveries WHERE {orphaned}", {"edge": edge})
+        tx.execute(f"DELETE FROM webhook_deliveries WHERE {orphaned}", {"cutoff": cutoff})
         for account in set(gone):
             tx.execute(
                 "DELETE FROM conversations WHERE account = ? AND last_seq <= ? "
                 "AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.seq = last_seq)",
-                (*account, edge),
+                (*account, cutoff),
             )
     there["messages"] -= len(gone)
     # Refused calls and events go by the same count and age, each on its own. A message with all its retries has more
     # than 40 events: fewer at a time, and they would grow without end.
     for table, times, at_once in (("refusals", 1, most), ("events", 4, most * 16)):
         there[table] -= tx.execute(
-            f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} WHERE seq <= :edge ORDER BY seq LIMIT :most)",
-            {"edge": _cutoff(tx, table, there[table] - keep * times, oldest_ms), "most": at_once},
+            f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} WHERE seq <= :cutoff ORDER BY seq LIMIT :most)",
+            {"cutoff": _cutoff(tx, table, there[table] - keep * times, oldest_ms), "most": at_once},
         ).rowcount
     tx.execute(
         "UPDATE kept SET seq = :last, messages = :messages, refusals = :refusals, events = :events",
@@ -100,7 +100,7 @@ def _count(db: Queries, table: str) -> int:
 
 def _cutoff(db: Queries, table: str, excess: int, oldest_ms: int) -> int:
     """The number up to which rows of `table` are too many, `excess` of them, or too old."""
-    too_many = (  # walked from the old end: to walk down from the newest would read every row that stays
+    too_many = (  # scanned from the old end: a scan from the newest would read every row that stays
         db.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT 1 OFFSET :before", {"before": excess - 1}).fetchone()
         if excess > 0
         else None
@@ -111,5 +111,5 @@ def _cutoff(db: Queries, table: str, excess: int, oldest_ms: int) -> int:
     ).fetchone()
     if young is None:  # all of them are too old
         young = db.execute(f"SELECT COALESCE(MAX(seq), 0) + 1 FROM {table}").fetchone()
-    edge: int = max(too_many[0] if too_many else 0, young[0] - 1)
-    return edge
+    cutoff: int = max(too_many[0] if too_many else 0, young[0] - 1)
+    return cutoff

@@ -216,7 +216,7 @@ def unseen_number(db: Queries, account: str) -> Msisdn:
     return Msisdn(next(str(number) for number in FREE_NUMBERS if str(number) not in seen))
 
 
-def forget(tx: Tx, account: str | None) -> None:
+def delete_runs(tx: Tx, account: str | None) -> None:
     """Remove the runs of an account, or of all. Scenarios stay: somebody wrote them, nobody recorded them."""
     mine = "" if account is None else " WHERE account = :account"
     scope = {"account": account}
@@ -225,7 +225,7 @@ def forget(tx: Tx, account: str | None) -> None:
     tx.execute(f"DELETE FROM runs{mine}", scope)
 
 
-def forget_own(tx: Tx, account: str) -> None:
+def delete_own(tx: Tx, account: str) -> None:
     """Remove the scenarios that an account wrote."""
     tx.execute("DELETE FROM scenarios WHERE account = :account", {"account": account})
 

@@ -159,6 +159,8 @@ CREATE TABLE attempts (
   body BLOB,
   error TEXT,
   warnings TEXT,
+  fault_seq INTEGER,          -- the fault that struck it, which may have been removed since; an imported one's is the file's
+  withheld INTEGER,           -- 1: that fault kept it from being posted
   PRIMARY KEY (delivery_seq, number)
 );
 CREATE INDEX attempts_under_way ON attempts (delivery_seq) WHERE outcome IS NULL;

@@ -49,7 +49,7 @@ from sandbox.transfer.lines import (
     shortcode,
     values_of,
 )
-from sandbox.wire.problems import quote
+from sandbox.wire.problems import quote, strike_of
 from sandbox.wire.requests import MAX_OPAQUE
 from sandbox.wire.text import measure
 
@@ -516,22 +516,24 @@ def _attempt(fields: LineFields, delivery_seq: int) -> Attempt:
         status = fields.whole("status_code", 100, 599)
     else:
         fields("status_code", "null where nothing was answered", nothing)
-    return Attempt(
+    it = Attempt(
         delivery_seq=delivery_seq,
         number=fields.whole("number", 1, MOST_LINES),
         trigger=fields.choice("trigger", Trigger),
         started_ms=fields.moment("started_at"),
         offset_ms=round(fields.number("offset_s", 1e10) * 1000),
-        outcome=Outcome(
-            kind=kind,
-            duration_ms=fields.number("duration_ms", 1e12),
-            status_code=status,
-            headers=fields.each("response_headers", _answered_header),
-            body=fields.wire("response_body", ANSWER_KEPT),
-            error=fields.text("error", MOST_CHARS),
-        ),
-        warnings=fields.texts("warnings"),
     )
+    outcome = Outcome(
+        kind=kind,
+        duration_ms=fields.number("duration_ms", 1e12),
+        status_code=status,
+        headers=fields.each("response_headers", _answered_header),
+        body=fields.wire("response_body", ANSWER_KEPT),
+        error=fields.text("error", MOST_CHARS),
+    )
+    warnings = fields.texts("warnings")
+    fault_seq, withheld = strike_of((*warnings, outcome.error))
+    return replace(it, outcome=replace(outcome, fault_seq=fault_seq, withheld=withheld), warnings=warnings)
 
 
 def _answered_header(fields: LineFields) -> tuple[str, str]:

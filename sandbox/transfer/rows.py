@@ -253,7 +253,7 @@ def write(tx: Tx, account: str, batch: Batch, known: Known, *, at_ms: int) -> Wr
     """
     if tx.execute("SELECT 1 FROM accounts WHERE name = :name", {"name": account}).fetchone() is None:
         raise NotFound(f"There is no account {quote(account)}.")
-    if journal.was_forgotten(tx, account, after=known.upto):
+    if journal.was_deleted(tx, account, after=known.upto):
         raise Conflict(
             f"The account {quote(account)} was reset or removed while the file was taken in, and what was in went with "
             "it. Send the file again if it is still wanted."

@@ -4,6 +4,10 @@
 in payloads.py; nothing here knows HTTP beyond the status that a code implies.
 """
 
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from sandbox.model import Problem
 
 _EXAMPLE_MSISDN = "2348020000000"
@@ -108,6 +112,30 @@ def problem(code: str, about: str | None = None, /, **facts: object) -> Problem:
     if about is not None:
         facts = {"field": about, "wanted": WANTED.get(about, "a string"), **facts}
     return Problem(field=about, code=code, message=sentence.format(**facts), hint=hint.format(**facts))
+
+
+_FAULT = re.compile(r"The fault f([0-9]{1,18}) asked for this, [^:]*: (.*)\.")
+WITHHELD = "nothing was posted"  # ends the effect of a fault that kept a webhook from being posted
+
+
+class FaultStrike(NamedTuple):
+    """The fault that the sentence of the problem `fault` names, and its effect in words."""
+
+    fault_seq: int
+    effect: str
+
+
+def fault_strikes(sentences: Iterable[str]) -> list[FaultStrike]:
+    """Those of the sentences that are of the problem `fault`, taken apart, so that a page can say it in fewer words."""
+    found = (_FAULT.fullmatch(each) for each in sentences)
+    return [FaultStrike(int(each[1]), each[2]) for each in found if each is not None]
+
+
+def strike_of(sentences: Iterable[str]) -> tuple[int | None, bool]:
+    """`fault_seq` and `withheld` of an outcome that has nothing but sentences, as in an older database or an exported
+    file."""
+    strike = next(iter(fault_strikes(sentences)), None)
+    return (None, False) if strike is None else (strike.fault_seq, strike.effect.endswith(WITHHELD))
 
 
 def status_of(code: str) -> int:

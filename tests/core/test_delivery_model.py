@@ -25,9 +25,11 @@ import sandbox.store
 from sandbox import server
 from sandbox.clock import Clock
 from sandbox.core import dispatcher
+from sandbox.core.accounts import AccountCache
 from sandbox.core.bus import Bus
 from sandbox.core.control import Control
 from sandbox.core.dispatcher import Dispatcher, lane_of
+from sandbox.core.faults import LiveFaults
 from sandbox.core.network import Network, RetentionPolicy
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.core.services import Services
@@ -46,9 +48,7 @@ from sandbox.model import (
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.settings import DEFAULT_ACCOUNT, RETRY_PRESETS, Settings
 from sandbox.store import outbox
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Tx
-from sandbox.store.faults import LiveFaults
 from tests.core.delivery_model import NEVER, Answer, Model
 
 T = TypeVar("T")

@@ -17,14 +17,14 @@ import pytest
 import requests
 
 from sandbox.clock import Clock
+from sandbox.core.accounts import AccountCache
+from sandbox.core.faults import LiveFaults
 from sandbox.core.gateway import Gateway, GatewayCall
 from sandbox.core.network import RetentionPolicy
 from sandbox.core.scenario_runner import ScenarioRunner
 from sandbox.model import Shortcode
 from sandbox.settings import DEFAULT_ACCOUNT
-from sandbox.store.accounts import AccountCache
 from sandbox.store.database import Database
-from sandbox.store.faults import LiveFaults
 from sandbox.wire.problems import CATALOGUE, status_of
 
 if TYPE_CHECKING:

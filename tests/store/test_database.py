@@ -595,6 +595,7 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_is_in_i
             "ALTER TABLE webhook_deliveries DROP COLUMN edited; "
             "ALTER TABLE webhook_deliveries DROP COLUMN put_off_ms; DROP TABLE sent_dates; "
             "ALTER TABLE webhook_deliveries DROP COLUMN taken_up; "
+            "ALTER TABLE attempts DROP COLUMN fault_seq; ALTER TABLE attempts DROP COLUMN withheld; "
             "INSERT INTO messages VALUES (1, 5, 'default', 'mo', '2348020000000', '48974', 'Hi', 's', NULL, "
             "'1970-01-01T00:00:00.005000Z', 'mtn', 'gsm7', 1, 'routed', NULL, NULL, 1, NULL, NULL, NULL, NULL); "
             "INSERT INTO webhook_deliveries VALUES (1, 1, 'default', '2348020000000', '48974', 'http://127.0.0.1/', "
@@ -611,6 +612,34 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_is_in_i
         found = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
     assert [name for name, _ in found] == [name for name, _ in wanted]
     assert dict(found)["conversations_by_age"] == dict(wanted)["conversations_by_age"]
+
+
+def test_an_older_file_says_of_each_attempt_which_fault_struck_it(path: Path) -> None:
+    withheld = "The fault f3 asked for this, 1 of 2: 503 counts as answered, and nothing was posted."
+    posted = "The fault f41 asked for this, once so far: it was posted, and whatever was answered is lost."
+    rows = [  # (error, warnings) -> (fault_seq, withheld)
+        (("", json.dumps([withheld, "another"])), (3, 1)),
+        ((withheld, None), (3, 1)),
+        ((posted, None), (41, 0)),
+        ((f"It says: {withheld}", json.dumps([f"It says: {withheld}"])), (None, None)),
+        ((None, None), (None, None)),
+    ]
+    make_new(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(
+            "ALTER TABLE attempts DROP COLUMN fault_seq; ALTER TABLE attempts DROP COLUMN withheld; "
+            "PRAGMA user_version = 4;"
+        )
+        for number, ((error, warnings), _) in enumerate(rows):
+            connection.execute(
+                "INSERT INTO attempts (delivery_seq, number, triggered, started_ms, offset_ms, error, warnings) "
+                "VALUES (1, ?, 'scheduled', 0, 0, ?, ?)",
+                (number, error, warnings),
+            )
+    make_new(path)
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT fault_seq, withheld FROM attempts ORDER BY number").fetchall()
+    assert found == [wanted for _, wanted in rows]
 
 
 def flip(path: Path, start: int, length: int) -> None:

@@ -102,8 +102,8 @@ def numbers_around_a_restart(path: Path, enter: Callable[..., int], remove: Call
 
 
 REMOVALS = [
-    pytest.param(lambda tx: retention.forget(tx, None), id="everything was forgotten"),
-    pytest.param(lambda tx: retention.forget(tx, "default"), id="an account was forgotten"),
+    pytest.param(lambda tx: retention.delete_all(tx, None), id="everything was forgotten"),
+    pytest.param(lambda tx: retention.delete_all(tx, "default"), id="an account was forgotten"),
     pytest.param(lambda tx: retention.trim(tx, keep=0, oldest_ms=10**15), id="everything was trimmed"),
     pytest.param(lambda tx: None, id="nothing was removed"),
 ]

@@ -559,7 +559,7 @@ def test_what_is_kept_is_counted_right_whatever_went_before(tx: Tx) -> None:
     for seq in range(1, 21):
         keep(tx, replace(MT, seq=seq, account="one" if seq % 2 else "two"))
     retention.trim(tx, keep=12, oldest_ms=0)
-    retention.forget(tx, "one")
+    retention.delete_all(tx, "one")
     for seq in range(21, 31):
         keep(tx, replace(MT, seq=seq))
     retention.trim(tx, keep=8, oldest_ms=0, most=3)
@@ -589,12 +589,12 @@ def two_accounts(tx: Tx) -> Tx:
 @pytest.mark.parametrize("table", FORGOTTEN)
 def test_forgetting_an_account_leaves_the_other_alone(two_accounts: Tx, table: str) -> None:
     before = count(two_accounts, table)
-    retention.forget(two_accounts, "one")
+    retention.delete_all(two_accounts, "one")
     assert count(two_accounts, table) == before / 2
 
 
 def test_forgetting_an_account_leaves_nothing_under_its_name(two_accounts: Tx) -> None:
-    retention.forget(two_accounts, "one")
+    retention.delete_all(two_accounts, "one")
     named = [table for table in FORGOTTEN if table != "attempts"]
     left = {
         row[0] for table in named for row in two_accounts.execute(f"SELECT account FROM {table} WHERE account = 'one'")
@@ -604,13 +604,13 @@ def test_forgetting_an_account_leaves_nothing_under_its_name(two_accounts: Tx) -
 
 @pytest.mark.parametrize("table", FORGOTTEN)
 def test_forgetting_all_leaves_nothing(two_accounts: Tx, table: str) -> None:
-    retention.forget(two_accounts, None)
+    retention.delete_all(two_accounts, None)
     assert count(two_accounts, table) == 0
 
 
 def test_forgetting_keeps_the_accounts_themselves(two_accounts: Tx) -> None:
     two_accounts.execute("INSERT INTO accounts VALUES ('one', 'token', '{}', 0)")
-    retention.forget(two_accounts, None)
+    retention.delete_all(two_accounts, None)
     assert count(two_accounts, "accounts") == 1
 
 

@@ -113,13 +113,13 @@ def test_webhook_deliveries_of_a_message_come_oldest_first(several: Tx) -> None:
     assert seqs(outbox.of_message(several, 2)) == [2, 60]
 
 
-def test_open_are_those_that_are_owed_an_attempt(several: Tx) -> None:
-    states = {delivery.state for delivery in outbox.all_open(several)}
+def test_open_are_those_that_may_still_be_attempted(several: Tx) -> None:
+    states = {delivery.state for delivery in outbox.open_deliveries(several)}
     assert states == OPEN_STATES
 
 
 def test_open_ones_of_one_account_are_its_own(several: Tx) -> None:
-    assert seqs(outbox.all_open(several, "another")) == [50]
+    assert seqs(outbox.open_deliveries(several, "another")) == [50]
 
 
 # Conversations -----------------------------------------------------------------------------------------------------
@@ -183,6 +183,9 @@ def test_an_attempt_under_way_has_no_outcome(tx: Tx, trigger: Trigger) -> None:
             id="answered",
         ),
         pytest.param(Outcome(kind=OutcomeKind.TIMED_OUT, duration_ms=10_000.0, error="in words ₦"), id="not answered"),
+        pytest.param(
+            Outcome(kind=OutcomeKind.UNREACHABLE, duration_ms=0.0, fault_seq=7, withheld=True), id="withheld by a fault"
+        ),
     ],
 )
 def test_an_outcome_is_read_as_it_was_written(tx: Tx, outcome: Outcome) -> None:

@@ -155,7 +155,7 @@ def test_forgetting_takes_the_runs_of_one_account_and_leaves_scenarios(tx: Tx) -
         run = begin(tx, seq, account=account)
         scenarios.put_cursor(tx, run, ADA, Cursor(), moved=seq)
         scenarios.insert_miss(tx, run, seq, Missed(1, Miss(about="step 1", differences=())))
-    scenarios.forget(tx, "default")
+    scenarios.delete_runs(tx, "default")
     left = [tx.execute(f"SELECT {column} FROM {table}").fetchall() for table, column in TABLES]
     assert left == [[(6,)]] * 3
     assert scenarios.own(tx, "default") == [OWN]
@@ -164,7 +164,7 @@ def test_forgetting_takes_the_runs_of_one_account_and_leaves_scenarios(tx: Tx) -
 def test_forgetting_takes_all_runs(tx: Tx) -> None:
     for seq, account in ((5, "default"), (6, "other")):
         scenarios.put_cursor(tx, begin(tx, seq, account=account), ADA, Cursor(), moved=seq)
-    scenarios.forget(tx, None)
+    scenarios.delete_runs(tx, None)
     assert [tx.execute(f"SELECT {column} FROM {table}").fetchall() for table, column in TABLES] == [[]] * 3
 
 
@@ -175,7 +175,7 @@ def test_the_scenarios_of_an_account_that_goes_go_with_it(tx: Tx) -> None:
     theirs = replace(OWN, account="other")
     scenarios.put(tx, OWN)
     scenarios.put(tx, theirs)
-    scenarios.forget_own(tx, "default")
+    scenarios.delete_own(tx, "default")
     assert (scenarios.own(tx, "default"), scenarios.own(tx, "other")) == ([], [theirs])
 
 

@@ -292,7 +292,7 @@ def halfway(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def forget(tx: Tx, kind: EventType, account: str | None) -> None:
-    retention.forget(tx, account)
+    retention.delete_all(tx, account)
     journal.record(tx, kind, at_ms=NOW_MS, account=account)
 
 

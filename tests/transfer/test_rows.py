@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from sandbox.transfer import imports, rows
 from sandbox.transfer.lines import wire
 from sandbox.transfer.rows import Import, Progress
 from tests.conftest import Bench, Receiver
+from tests.faulty import fail
 
 ADA, BEN = "2348020000000", "2347030000000"
 NOW_MS = 1_800_000_000_000
@@ -244,6 +246,28 @@ def test_a_file_that_was_exported_imported_and_exported_is_the_same(routed: Benc
         assert answer.status_code == 200, answer.text
     for name in there:
         routed.sandbox.request("DELETE", f"/_sandbox/v1/accounts/{name}")
+
+
+def test_an_attempt_names_the_fault_that_struck_it_and_so_does_its_copy(routed: Bench, receiver: Receiver) -> None:
+    effects: list[dict[str, Any]] = [{"status": 503}, {"drop": "accepted"}, {"hold": True}, {"delay_s": 0.01}]
+    faults = []
+    for effect in effects:
+        faults.append(fail(routed, "webhook", **effect))
+        routed.post(f"/handsets/{ADA}/send", {"text": "Yesterday", "to": "48974"})
+    routed.post(f"/handsets/{ADA}/send", {"text": "by itself", "to": "48974"})
+
+    def struck(tx: Tx, account: str) -> list[tuple[str, bool]]:
+        found = [outbox.attempts(tx, each.seq)[0].outcome for each in outbox.page(tx, account=account)[::-1]]
+        return [(f"f{each.fault_seq}", each.withheld) for each in found if each is not None]
+
+    services, name = routed.sandbox.services, f"{routed.account}-copy"
+    made = routed.sandbox.request("POST", "/_sandbox/v1/accounts", json={"name": name, "token": name})
+    assert made.status_code == 201
+    in_transaction(services, lambda tx: import_into(tx, exported(tx, routed.account), name))
+    wanted = [*zip(faults, (True, False, True, False), strict=True), ("fNone", False)]
+    for account in (routed.account, name):
+        assert in_transaction(services, partial(struck, account=account)) == wanted
+    routed.sandbox.request("DELETE", f"/_sandbox/v1/accounts/{name}")
 
 
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -461,7 +485,7 @@ def test_what_another_sandbox_owed_is_cancelled(tx: Tx, state: str) -> None:
     assert delivery.state is DeliveryState.CANCELLED
     assert delivery.next_attempt_ms is None
     assert outbox.timers(tx) == []
-    assert outbox.all_open(tx) == []
+    assert outbox.open_deliveries(tx) == []
     assert tx.due == []
     [message] = messages.page(tx, account="default")
     assert message.state == "cancelled"

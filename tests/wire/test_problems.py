@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.wire.numbers import NumberFault
-from sandbox.wire.problems import CATALOGUE, WANTED, problem, quote, status_of
+from sandbox.wire.problems import CATALOGUE, WANTED, fault_strikes, problem, quote, status_of
 from sandbox.wire.requests import KEYS
 
 FACTS: dict[str, str | int] = {  # what callers of `problem` give; of a field, it knows name and wanted itself
@@ -110,6 +110,12 @@ def test_the_hint_about_a_field_says_what_it_should_hold(name: str) -> None:
 @pytest.mark.parametrize("fault", NumberFault)
 def test_every_fault_of_a_number_is_a_code(fault: NumberFault) -> None:
     assert fault in CATALOGUE
+
+
+def test_the_sentence_about_a_fault_says_which_it_was_and_what_it_did() -> None:
+    told = problem("fault", fault="f17", count="1 of 2", effect="503 is answered").message
+    assert fault_strikes(["another", told, f"It says: {told}"]) == [(17, "503 is answered")]
+    assert fault_strikes([told.replace("17", "9" * 19)]) == []  # no number of ours
 
 
 def test_a_problem_of_the_whole_request_has_no_field() -> None:

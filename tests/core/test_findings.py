@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from sandbox import server
+from sandbox.core import findings as reader
 from sandbox.core.gateway import GatewayCall
 from sandbox.model import DeliveryState, Direction, EventType, OutcomeKind, TextRequest
 from sandbox.rules.findings import Code
 from sandbox.settings import DEFAULT_ACCOUNT, Settings
-from sandbox.store import findings as reader
 from sandbox.store import messages, outbox
 from sandbox.store.database import Tx
 from sandbox.wire.requests import SendSms

@@ -1,0 +1,5 @@
+"""What tests of the application and of its SQL share."""
+
+from tests.store.conftest import tx
+
+__all__ = ["tx"]
