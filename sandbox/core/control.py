@@ -26,6 +26,7 @@ from sandbox.model import (
     Fault,
     Message,
     Msisdn,
+    Order,
     Shortcode,
     TextRequest,
     WebhookDelivery,
@@ -153,7 +154,7 @@ class Control:
         delivery = self._existing(tx, seq)
         if not delivery.state.open:
             raise Conflict(f"{delivery.id} has ended already: {delivery.state}.")
-        dispatcher.cancel(tx, delivery, self._clock.now_ms())
+        dispatcher.cancel(tx, delivery, self._accounts.get(delivery.account), self._clock.now_ms())
         return delivery
 
     def _existing(self, db: Queries, seq: int) -> WebhookDelivery:
@@ -190,7 +191,10 @@ class Control:
         old = stored_accounts.get(tx, name)
         if old is None:
             raise NotFound(f"There is no account {name}.")
-        return self._put_account(tx, change(old))
+        new = self._put_account(tx, change(old))
+        if new.order is Order.FREE is not old.order:
+            dispatcher.release_all(tx, name, self._clock.now_ms())
+        return new
 
     def _put_account(self, tx: Tx, account: Account) -> Account:
         if stored_accounts.owner_of(tx, account.token) not in (None, account.name):

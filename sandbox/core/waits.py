@@ -145,10 +145,11 @@ class Watch:
 
         The time that a scenario's step gives is the application's, so that it is over only after as much real time.
         """
-        timers = await self._database.read(lambda db: outbox.next_of_account(db, account))
+        timers = list(await self._database.read(lambda db: outbox.next_of_account(db, account)))
+        timers += [(it.queue, it.kind, it.due_ms) for it in self._scheduler.ready(account)]
         if not timers or news.waiting:
             return
-        due_ms, kind = min((self._scheduler.starts_ms(lane, due_ms), kind) for lane, kind, due_ms in timers)
+        due_ms, kind = min((self._scheduler.starts_ms(queue, due_ms), kind) for queue, kind, due_ms in timers)
         if kind is TimerKind.WINDOW and due_ms - self._clock.now_ms() > quiet_s * 1000:
             return
         # Whoever is called now may take longer than there is time, and what is waited for may come before that ends.

@@ -1,7 +1,7 @@
-"""What is owed and when: webhook deliveries, their attempts, and timers. All SQL about them.
+"""SQL of webhook deliveries, their attempts, and timers.
 
 Functions run inside `database.write` (they take a Tx) or `database.read` (they take Queries). What follows an attempt
-is decided in webhooks/retry.py; here it is only written down.
+is decided in rules/retry.py; here it is only written down.
 """
 
 import json
@@ -25,15 +25,19 @@ from sandbox.model import (
 )
 from sandbox.store.database import Due, Queries, Tx
 
-_DELIVERY = """
-SELECT seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used,
-       first_failed_ms, next_attempt_ms, redelivery_of, edited, put_off_ms, taken_up
-  FROM webhook_deliveries
-"""
+_COLUMNS = (
+    "seq, message_seq, account, msisdn, shortcode, url, body, state, created_ms, attempts, retries_used, "
+    "first_failed_ms, next_attempt_ms, redelivery_of, edited, put_off_ms, taken_up"
+)
+_DELIVERY = f"SELECT {_COLUMNS} FROM webhook_deliveries "
 OPEN = "state IN ('pending', 'in_flight', 'retrying')"
+_OPEN_BEFORE = (
+    f"SELECT 1 FROM webhook_deliveries WHERE account = {{0}}account AND msisdn = {{0}}msisdn AND {OPEN} "
+    "AND shortcode = {0}shortcode AND seq < {0}seq"
+)
 
-NETWORK_LANE = "network"
-"""The lane of what handsets do later: in the order of its moments, and of its planning where they are the same."""
+NETWORK_QUEUE = "network"
+"""The queue of what handsets do later: in the order of its moments, and of its planning where they are the same."""
 
 
 def _to_delivery(row: Sequence[Any]) -> WebhookDelivery:
@@ -109,19 +113,9 @@ def of_message(db: Queries, message_seq: int) -> Sequence[WebhookDelivery]:
 
 def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
     """Whether an earlier webhook delivery of the same conversation is still open."""
-    return (
-        db.execute(
-            f"SELECT 1 FROM webhook_deliveries WHERE account = :account AND msisdn = :msisdn AND {OPEN} "
-            "AND shortcode = :shortcode AND seq < :seq LIMIT 1",
-            {
-                "account": delivery.account,
-                "msisdn": delivery.msisdn,
-                "shortcode": delivery.shortcode,
-                "seq": delivery.seq,
-            },
-        ).fetchone()
-        is not None
-    )
+    conversation = {"account": delivery.account, "msisdn": delivery.msisdn, "shortcode": delivery.shortcode}
+    row = db.execute(_OPEN_BEFORE.format(":") + " LIMIT 1", {**conversation, "seq": delivery.seq}).fetchone()
+    return row is not None
 
 
 def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
@@ -180,6 +174,28 @@ def take_up(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
 
 
 # Attempts ----------------------------------------------------------------------------------------------------------
+
+
+def claim(tx: Tx, seq: int, now_ms: int, *, ordered: bool) -> WebhookDelivery | None:
+    """Put a webhook delivery in flight for a scheduled attempt, and count the attempt; None if none is due (any more),
+    or if it is `ordered` and an earlier one of its conversation is open. Returns it as it stands then."""
+    turn = f"AND NOT EXISTS ({_OPEN_BEFORE.format('it.')}) " if ordered else ""
+    row = tx.execute(
+        "UPDATE webhook_deliveries AS it SET state = 'in_flight', attempts = attempts + 1, next_attempt_ms = NULL "
+        "WHERE seq = :seq AND state IN ('pending', 'retrying') AND COALESCE(next_attempt_ms, 0) <= :now "
+        f"{turn}RETURNING {_COLUMNS}",
+        {"seq": seq, "now": now_ms},
+    ).fetchone()
+    return _to_delivery(row) if row else None
+
+
+def count_manual(tx: Tx, seq: int) -> WebhookDelivery | None:
+    """Count an attempt beside the schedule, which leaves the rest as it is; None if there is no such webhook delivery.
+    Returns it as it stands then."""
+    row = tx.execute(
+        f"UPDATE webhook_deliveries SET attempts = attempts + 1 WHERE seq = :seq RETURNING {_COLUMNS}", {"seq": seq}
+    ).fetchone()
+    return _to_delivery(row) if row else None
 
 
 def begin_attempt(tx: Tx, attempt: Attempt) -> None:
@@ -264,17 +280,17 @@ def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
 
 def _to_timer(row: Sequence[Any]) -> Timer:
     return Timer(
-        due_ms=row[0], id=row[1], kind=TimerKind(row[2]), lane=row[3], account=row[4], subject=row[5], data=row[6]
+        due_ms=row[0], id=row[1], kind=TimerKind(row[2]), queue=row[3], account=row[4], subject=row[5], data=row[6]
     )
 
 
-def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, lane: str, account: str, subject: int, data: str = "") -> None:
+def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, queue: str, account: str, subject: int, data: str = "") -> None:
     tx.execute(
         "INSERT INTO timers (due_ms, kind, lane, account, subject, data) "
         "VALUES (:due, :kind, :lane, :account, :subject, :data)",
-        {"due": due_ms, "kind": kind, "lane": lane, "account": account, "subject": subject, "data": data},
+        {"due": due_ms, "kind": kind, "lane": queue, "account": account, "subject": subject, "data": data},
     )
-    tx.due.append(Due(lane, due_ms))
+    tx.due.append(Due(queue, due_ms))
 
 
 def shift(tx: Tx, by_ms: int) -> None:
@@ -298,7 +314,7 @@ def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) 
         tx,
         due_ms=due_ms,
         kind=TimerKind.ORIGINATE,
-        lane=NETWORK_LANE,
+        queue=NETWORK_QUEUE,
         account=texting.account,
         subject=subject,
         data=json.dumps(data),
@@ -314,39 +330,42 @@ def texting_of(timer: Timer) -> TextRequest:
     )
 
 
-def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
-    """Remove and return the lane's timers that are due, earliest first, and announce when its next one is."""
+def take_due(tx: Tx, queue: str, now_ms: int, most: int) -> Sequence[Timer]:
+    """Remove and return the queue's timers that are due, earliest first, and announce when its next one is."""
     rows = tx.execute(
         "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
         "ORDER BY due_ms, id LIMIT :most) RETURNING due_ms, id, kind, lane, account, subject, data",
-        {"lane": lane, "now": now_ms, "most": most},
+        {"lane": queue, "now": now_ms, "most": most},
     ).fetchall()
-    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
-    tx.due.append(Due(lane, next_ms, exact=True))
+    _tell_next(tx, queue)
     return [_to_timer(row) for row in sorted(rows)]
 
 
-def postpone(tx: Tx, lane: str, now_ms: int, until_ms: int) -> None:
-    """Let the lane's earliest timer, if it is due, wait until another moment."""
+def _tell_next(tx: Tx, queue: str) -> None:
+    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": queue}).fetchone()[0]
+    tx.due.append(Due(queue, next_ms, exact=True))
+
+
+def postpone(tx: Tx, queue: str, now_ms: int, until_ms: int) -> None:
+    """Let the queue's earliest timer, if it is due, wait until another moment."""
     tx.execute(
         "UPDATE timers SET due_ms = :until WHERE id = (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
         "ORDER BY due_ms, id LIMIT 1)",
-        {"lane": lane, "now": now_ms, "until": until_ms},
+        {"lane": queue, "now": now_ms, "until": until_ms},
     )
-    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
-    tx.due.append(Due(lane, next_ms, exact=True))
+    _tell_next(tx, queue)
 
 
-_LANES = (  # each found from the one before it: to group them would read every timer
+_QUEUES = (  # each found from the one before it: to group them would read every timer
     "WITH RECURSIVE lanes (lane) AS (SELECT MIN(lane) FROM timers UNION ALL "
     "SELECT (SELECT MIN(t.lane) FROM timers t WHERE t.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL) "
     "SELECT lane, (SELECT MIN(t.due_ms) FROM timers t WHERE t.lane = lanes.lane) FROM lanes WHERE lane IS NOT NULL"
 )
 
 
-def lanes(db: Queries) -> Sequence[tuple[str, int]]:
-    """Every lane that has timers, with the moment of its earliest."""
-    return db.execute(_LANES).fetchall()
+def queues(db: Queries) -> Sequence[tuple[str, int]]:
+    """Every queue that has timers, with the moment of its earliest."""
+    return db.execute(_QUEUES).fetchall()
 
 
 def count_due(db: Queries, *, now_ms: int) -> int:
@@ -356,22 +375,22 @@ def count_due(db: Queries, *, now_ms: int) -> int:
 
 
 def next_of_account(db: Queries, account: str) -> Sequence[tuple[str, TimerKind, int]]:
-    """Every lane and kind of which the account has timers, with the moment of its earliest."""
+    """Every queue and kind of which the account has timers, with the moment of its earliest."""
     rows = db.execute(
         "SELECT lane, kind, MIN(due_ms) FROM timers WHERE account = :account GROUP BY lane, kind", {"account": account}
     )
-    return [(lane, TimerKind(kind), due_ms) for lane, kind, due_ms in rows]
+    return [(queue, TimerKind(kind), due_ms) for queue, kind, due_ms in rows]
 
 
 def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
     """What is due next, earliest first."""
     rows = [
         row
-        for lane, _ in lanes(db)
+        for queue, _ in queues(db)
         for row in db.execute(
             "SELECT due_ms, id, kind, lane, account, subject, data FROM timers WHERE lane = :lane "
             "ORDER BY due_ms, id LIMIT :limit",
-            {"lane": lane, "limit": limit},
+            {"lane": queue, "limit": limit},
         )
     ]
     return [_to_timer(row) for row in sorted(rows)[:limit]]
@@ -382,25 +401,27 @@ def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
     rows = db.execute(
         "SELECT due_ms, id, kind, lane, account, subject, data FROM timers WHERE lane = :lane AND account = :account "
         "ORDER BY due_ms, id LIMIT :limit",
-        {"lane": NETWORK_LANE, "account": account, "limit": limit},
+        {"lane": NETWORK_QUEUE, "account": account, "limit": limit},
     )
     return [_to_timer(row) for row in rows]
 
 
 def backlog(db: Queries, most: int) -> int:
-    """How much waits, counted up to `most`: timers, or open webhook deliveries where these are more. In an ordered
-    conversation those that wait for their turn have no timer."""
+    """How much waits, counted up to `most`: webhook deliveries for an attempt and timers of anything else, or open
+    webhook deliveries where these are more."""
+    idle = f"webhook_deliveries WHERE {OPEN} AND state <> 'in_flight'"
     counts: list[int] = [
         db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {waiting} LIMIT :most)", {"most": most}).fetchone()[0]
-        for waiting in ("timers", f"webhook_deliveries WHERE {OPEN}")
+        for waiting in (
+            f"{idle} UNION ALL SELECT 1 FROM timers WHERE kind <> 'webhook'",
+            f"webhook_deliveries WHERE {OPEN}",
+        )
     ]
     return max(counts)
 
 
 def has_timer(db: Queries, subject: int, kind: TimerKind) -> bool:
-    return (
-        db.execute(
-            "SELECT 1 FROM timers WHERE subject = :subject AND kind = :kind LIMIT 1", {"subject": subject, "kind": kind}
-        ).fetchone()
-        is not None
-    )
+    row = db.execute(
+        "SELECT 1 FROM timers WHERE subject = :subject AND kind = :kind LIMIT 1", {"subject": subject, "kind": kind}
+    ).fetchone()
+    return row is not None

@@ -12,7 +12,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from sandbox import server
 from sandbox.clock import Clock
 from sandbox.core.control import TextResult
-from sandbox.core.dispatcher import lane_of
+from sandbox.core.dispatcher import queue_of
 from sandbox.core.services import Services
 from sandbox.errors import Conflict, NotFound, StorageError
 from sandbox.model import (
@@ -388,7 +387,7 @@ async def test_an_advance_counts_what_the_pace_held_back_as_what_is_due_when_it_
     async with receiving(OK, answer(429)) as receiver, playing(receiver, retry_s=()) as play:
         await play.owe()
         await play.owe("held back", wait=False)
-        timers = await play.services.database.read(partial(play.services.scheduler.next_timers, limit=9))
+        timers = await play.services.database.read(play.services.scheduler.next_timers(limit=9))
         assert [it.due_ms - play.begun_ms for it in timers] == [62]
         assert await play.services.control.advance(61) == 0
         assert await play.services.control.advance(1) == 1
@@ -1049,7 +1048,7 @@ async def test_the_sandboxs_own_address_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "lane"),
+    ("url", "queue"),
     [
         ("http://example.com/a", "webhook example.com:80"),
         ("http://EXAMPLE.com:80/b", "webhook example.com:80"),
@@ -1058,8 +1057,8 @@ async def test_the_sandboxs_own_address_is_refused(host: str) -> None:
         ("http://[::1]:8000/", "webhook ::1:8000"),
     ],
 )
-def test_each_host_and_port_has_a_lane_of_its_own(url: str, lane: str) -> None:
-    assert lane_of(url) == lane
+def test_each_host_and_port_has_a_queue_of_its_own(url: str, queue: str) -> None:
+    assert queue_of(url) == queue
 
 
 # Beside each other -------------------------------------------------------------------------------------------------
