@@ -110,7 +110,9 @@ class Watch:
             dropped = news.dropped
         if times.met(len(found)):
             return Waited(satisfied=True, messages=found, near_misses=(), seq=seq)
-        newest = await self._database.read(lambda db: messages.page(db, account=account, after=after, limit=LOOKED_AT))
+        newest = await self._database.read(
+            lambda db: messages.page(db, account=account, after=after, before=seq + 1, limit=LOOKED_AT)
+        )
         near = await _aside(match, partial(matching.nearest, match, newest, NEAR))
         return Waited(satisfied=False, messages=found, near_misses=near, seq=seq)
 

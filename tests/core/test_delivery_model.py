@@ -26,7 +26,7 @@ from sandbox import server
 from sandbox.clock import Clock
 from sandbox.core import dispatcher
 from sandbox.core.bus import Bus
-from sandbox.core.control import Control
+from sandbox.core.control import Attempted, Control
 from sandbox.core.dispatcher import Dispatcher, queue_of
 from sandbox.core.network import Network, RetentionPolicy
 from sandbox.core.scenario_runner import ScenarioRunner
@@ -330,7 +330,7 @@ class Rules:
     async def cancel(self, number: int) -> bool:
         return await self._done(self._control.cancel(self._seqs[number]))
 
-    async def _done(self, verb: Coroutine[Any, Any, WebhookDelivery]) -> bool:
+    async def _done(self, verb: Coroutine[Any, Any, Attempted]) -> bool:
         try:
             await verb
         except Conflict:
@@ -340,7 +340,7 @@ class Rules:
 
     async def redeliver(self, number: int, answers: Sequence[Answer]) -> bool:
         try:
-            made = await self._control.redeliver(self._seqs[number], wait_s=None)
+            made, _ = await self._control.redeliver(self._seqs[number], wait_s=None)
         except Conflict:
             return False
         return await self._owed(made, answers)
@@ -519,9 +519,9 @@ class Whole:
             is_new=True,
         )
 
-    async def _done(self, verb: Coroutine[Any, Any, WebhookDelivery], *, is_new: bool = False) -> bool:
+    async def _done(self, verb: Coroutine[Any, Any, Attempted], *, is_new: bool = False) -> bool:
         try:
-            delivery = await verb
+            delivery, _ = await verb
         except Conflict:
             return False
         if is_new:

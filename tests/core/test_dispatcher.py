@@ -564,7 +564,7 @@ async def test_an_attempt_by_hand_that_fails_leaves_the_schedule_alone() -> None
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         before = await play.delivery(seq)
-        after = await play.services.control.attempt(seq)
+        after, _ = await play.services.control.attempt(seq)
         assert after == replace(before, attempts=2)
 
 
@@ -581,7 +581,7 @@ async def test_an_attempt_by_hand_that_succeeds_ends_the_schedule() -> None:
 async def test_an_attempt_by_hand_that_is_refused_does_not_reject_what_is_retried() -> None:
     async with receiving(OK, answer(500), answer(404)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        assert (await play.services.control.attempt(seq)).state is DeliveryState.RETRYING
+        assert (await play.services.control.attempt(seq))[0].state is DeliveryState.RETRYING
 
 
 @in_loop
@@ -607,7 +607,7 @@ async def test_what_has_ended_badly_can_be_delivered_by_hand(first: bytes, state
     async with receiving(OK, first) as receiver, playing(receiver, retry_s=()) as play:
         seq = await play.owe()
         before = await play.state(seq)
-        after = await play.services.control.attempt(seq)
+        after, _ = await play.services.control.attempt(seq)
         assert (before, after.state) == (state, DeliveryState.DELIVERED)
 
 
@@ -651,7 +651,7 @@ async def test_redelivering_sends_the_same_bytes_to_the_present_client_url() -> 
 async def test_a_redelivery_is_a_new_webhook_delivery() -> None:
     async with receiving(OK, answer(404)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        made = await play.services.control.redeliver(seq)
+        made, _ = await play.services.control.redeliver(seq)
         assert (made.state, made.redelivery_of, await play.state(seq)) == (
             DeliveryState.DELIVERED,
             seq,
@@ -664,7 +664,7 @@ async def test_a_redelivery_has_all_the_retries_of_its_own() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         await play.advance(3600)
-        made = await play.services.control.redeliver(seq)
+        made, _ = await play.services.control.redeliver(seq)
         await play.advance(3600)
         assert await play.offsets_s(made.seq) == NINE_S
 
