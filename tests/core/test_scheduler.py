@@ -16,7 +16,7 @@ from sandbox.core.scheduler import FOLLOW_UPS, FinishStep, Job, Scheduler
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
 from sandbox.store import outbox
-from sandbox.store.database import Database, Tx
+from sandbox.store.database import Database, Dropped, Tx
 
 P = ParamSpec("P")
 HOUR_MS = 3_600_000
@@ -82,6 +82,23 @@ class Bench:
 
     async def due(self, after_s: float, *subjects: int, queue: str = "queue") -> None:
         await self.set(*((after_s, each, queue) for each in subjects))
+
+    async def due_now(self, *subjects: int, queue: str = "queue") -> None:
+        """Timers without a row, in one transaction."""
+
+        def write(tx: Tx) -> None:
+            tx.due += [self.timer(each, queue) for each in subjects]
+
+        await self.database.write(write)
+
+    def timer(self, subject: int, queue: str = "queue") -> Timer:
+        due_ms = self.clock.now_ms()
+        return Timer(id=0, due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account="default", subject=subject)
+
+    async def planned(self) -> list[tuple[float, int]]:
+        """What is due next: (seconds since the start, subject)."""
+        timers = await self.database.read(self.scheduler.next_timers(limit=9))
+        return [((it.due_ms - self.begun_ms) / 1000, it.subject) for it in timers]
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Return when jobs have begun that make it true."""
@@ -574,6 +591,118 @@ async def test_a_paced_timer_is_not_late_when_its_moment_is_further_off_than_the
         await bench.due(60, 2)
         await bench.scheduler.advance(60_000)
         assert bench.ran == [(30, 1), (60, 2)]
+
+
+# Due now -----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_timers_without_a_row_keep_the_limit_and_the_order_of_their_queue() -> None:
+    async with running(per_queue=3) as bench:
+        bench.gates["queue"] = asyncio.Event()
+        await bench.due_now(*range(20))
+        await bench.until(lambda: bench.at_once.get("queue", 0) == 3)
+        bench.gates["queue"].set()
+        await bench.scheduler.settled()
+        assert (bench.most_at_once["queue"], bench.subjects) == (3, list(range(20)))
+
+
+@in_loop
+async def test_timers_with_and_without_a_row_start_in_the_order_of_their_moments() -> None:
+    async with running() as bench:
+        bench.scheduler.rate_limit("queue", lambda _: 0.1)  # the first one after ten seconds
+        await bench.due(1, 1)
+        await bench.due(3, 3)
+        for subject in (0, 2, 4):
+            await bench.due_now(subject)
+            await bench.scheduler.advance(2000)
+        assert await bench.planned() == [(10, each) for each in range(5)]
+        await bench.scheduler.advance(60_000)
+        assert bench.ran == [(10, 0), (20, 1), (30, 2), (40, 3), (50, 4)]
+
+
+@in_loop
+async def test_what_is_due_now_is_dropped_before_it_has_started() -> None:
+    async with running() as bench:
+        bench.scheduler.rate_limit("queue", lambda _: 1.0)
+        await bench.due_now(1, 2, 3)
+        await bench.database.write(lambda tx: tx.due.append(Dropped(subject=2)))
+        assert await bench.planned() == [(1, 1), (1, 3)]
+        await bench.database.write(lambda tx: tx.due.append(Dropped(account="another")))
+        assert await bench.planned() == [(1, 1), (1, 3)]
+        await bench.database.write(lambda tx: tx.due.append(Dropped(account="default")))
+        assert await bench.planned() == []
+
+
+@in_loop
+async def test_what_is_due_now_keeps_its_distance_when_the_clock_is_brought_back() -> None:
+    async with running() as bench:
+        await bench.scheduler.advance(HOUR_MS)
+        bench.scheduler.rate_limit("queue", lambda _: 1.0)
+        await bench.due_now(1)
+        back = partial(bench.scheduler.shift, by_ms=-HOUR_MS, change=lambda _: bench.clock.reset())
+        await bench.database.write(back, alone=True)
+        [(due_s, subject)] = await bench.planned()
+        assert subject == 1
+        assert abs(due_s) < 60
+        await bench.scheduler.advance(60_000)
+        assert bench.subjects == [1]
+
+
+@in_loop
+async def test_what_is_due_now_is_tried_again_after_a_minute_when_its_handler_breaks_a_promise() -> None:
+    async with running() as bench:
+        broken = [1]
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            if timer.subject in broken:
+                raise ValueError("a handler's own fault")
+            return bench.handle(tx, timer)
+
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.due_now(1, 2)
+        await bench.scheduler.settled()
+        assert (bench.ran, await bench.planned()) == ([(0, 2)], [(60, 1)])
+        broken.clear()
+        await bench.scheduler.advance(60_000)
+        assert bench.ran == [(0, 2), (60, 1)]
+
+
+@in_loop
+async def test_what_is_due_now_stays_so_while_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as bench:
+        failures, paused = [StorageError("the disk is full")] * 4, []
+
+        async def at_once(seconds: float) -> None:
+            paused.append(await bench.planned())
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            if failures:
+                raise failures.pop()
+            return bench.handle(tx, timer)
+
+        monkeypatch.setattr(Clock, "pause", staticmethod(at_once))
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.due_now(1)
+        await bench.scheduler.settled()
+        assert (paused, bench.ran) == ([[(0, 1)]] * 2, [(0, 1)])
+
+
+@in_loop
+async def test_one_that_is_due_again_while_it_is_taken_is_not_lost() -> None:
+    async with running() as bench:
+        again = [1]
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            if again:
+                tx.due.append(bench.timer(again.pop()))
+                return None
+            return bench.handle(tx, timer)
+
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.due_now(1)
+        await bench.scheduler.settled()
+        assert bench.ran == [(0, 1)]
 
 
 # Failures ----------------------------------------------------------------------------------------------------------

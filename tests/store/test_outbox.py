@@ -307,6 +307,40 @@ def test_a_timer_is_found_by_subject_and_kind(tx: Tx, subject: int, kind: TimerK
     assert outbox.has_timer(tx, subject, kind) is found
 
 
+# Claims ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.RETRYING])
+def test_what_is_due_is_claimed_once(tx: Tx, state: DeliveryState) -> None:
+    outbox.insert(tx, replace(DELIVERY, state=state, next_attempt_ms=100))
+    assert outbox.claim(tx, DELIVERY.seq, 99, ordered=False) is None
+    claimed = outbox.claim(tx, DELIVERY.seq, 100, ordered=False)
+    assert claimed == replace(DELIVERY, state=DeliveryState.IN_FLIGHT, next_attempt_ms=None, attempts=1)
+    assert claimed == outbox.get(tx, DELIVERY.seq)
+    assert outbox.claim(tx, DELIVERY.seq, 100, ordered=False) is None
+
+
+@pytest.mark.parametrize("state", CLOSED_STATES)
+def test_what_has_ended_is_not_claimed(tx: Tx, state: DeliveryState) -> None:
+    outbox.insert(tx, replace(DELIVERY, state=state))
+    assert outbox.claim(tx, DELIVERY.seq, 2**50, ordered=False) is None
+
+
+def test_in_order_only_the_oldest_that_is_open_in_its_conversation_is_claimed(tx: Tx) -> None:
+    for seq in (1, 2):
+        outbox.insert(tx, replace(DELIVERY, seq=seq))
+    assert outbox.claim(tx, 2, 2**50, ordered=True) is None
+    assert outbox.claim(tx, 1, 2**50, ordered=True) is not None
+    assert outbox.claim(tx, 2, 2**50, ordered=True) is None
+    assert outbox.claim(tx, 2, 2**50, ordered=False) is not None
+
+
+def test_an_attempt_by_hand_is_counted_and_leaves_the_rest_as_it_is(tx: Tx) -> None:
+    outbox.insert(tx, DELIVERY)
+    assert outbox.count_manual(tx, DELIVERY.seq) == replace(DELIVERY, attempts=1) == outbox.get(tx, DELIVERY.seq)
+    assert outbox.count_manual(tx, DELIVERY.seq + 1) is None
+
+
 # The backlog -------------------------------------------------------------------------------------------------------
 
 
@@ -322,6 +356,15 @@ def test_open_webhook_deliveries_are_a_backlog(tx: Tx, most: int, backlog: int) 
     for seq in range(1, 6):
         outbox.insert(tx, replace(DELIVERY, seq=seq))
     assert outbox.backlog(tx, most) == backlog
+
+
+def test_planned_texts_and_webhooks_that_are_due_are_one_backlog_and_a_retry_counts_once(tx: Tx) -> None:
+    for seq, state in enumerate((DeliveryState.PENDING, DeliveryState.IN_FLIGHT, DeliveryState.RETRYING), start=1):
+        outbox.insert(tx, replace(DELIVERY, seq=seq, state=state))
+    set_timer(tx, 10, 3)
+    set_timer(tx, 10, 4, kind=TimerKind.ORIGINATE)
+    set_timer(tx, 10, 5, kind=TimerKind.ORIGINATE)
+    assert outbox.backlog(tx, 9) == 4  # what is under way waits no longer
 
 
 @pytest.mark.parametrize("state", CLOSED_STATES)
