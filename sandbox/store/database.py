@@ -195,7 +195,7 @@ class _Job:
 class Database:
     """A SQLite file, or memory (`:memory:`), opened for one sandbox alone.
 
-    `committed` is called in the event loop after each commit, before its callers go on, with the news and the due
+    `committed` is called in the event loop after each commit, before its callers go on, with the events and the changed
     timers of that commit in order.
     """
 
