@@ -276,13 +276,13 @@ class TimerKind(StrEnum):
 class Timer:
     """Something that is due. Timers of one `queue` share a limit on how many run at once."""
 
-    id: int  # 0: it has no row
     due_ms: int
     kind: TimerKind
     queue: str
     account: str
     subject: int  # the seq of what it is about
     data: str = ""  # JSON, for kinds that carry more than a subject
+    id: int = 0  # of its row, if it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
+    Timer,
     TimerKind,
     Trigger,
     WebhookDelivery,
@@ -331,7 +332,8 @@ def _owe(tx: Tx, turn: int, message: Message, now_ms: int) -> str:
     due_ms = now_ms + DAY_MS if state.open else None
     if due_ms is not None:
         outbox.set_timer(
-            tx, due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue_of(url), account=ACCOUNT.name, subject=seq
+            tx,
+            Timer(due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue_of(url), account=ACCOUNT.name, subject=seq),
         )
     outbox.update(
         tx,

@@ -109,11 +109,15 @@ def duplicate(tx: Tx, delivery: WebhookDelivery, message: Message, at_ms: int) -
 
 def _schedule(tx: Tx, delivery: WebhookDelivery, due_ms: int, *, now_ms: int) -> None:
     """Plan a scheduled attempt. One that is due now needs no row: a start finds every webhook delivery that is open."""
-    queue, account, seq = queue_of(delivery.url), delivery.account, delivery.seq
+    timer = _timer(delivery, due_ms, TimerKind.WEBHOOK)
     if due_ms <= now_ms:
-        tx.due.append(Timer(id=0, due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account=account, subject=seq))
+        tx.due.append(timer)
     else:
-        outbox.set_timer(tx, due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account=account, subject=seq)
+        outbox.set_timer(tx, timer)
+
+
+def _timer(delivery: WebhookDelivery, due_ms: int, kind: TimerKind) -> Timer:
+    return Timer(due_ms=due_ms, kind=kind, queue=queue_of(delivery.url), account=delivery.account, subject=delivery.seq)
 
 
 def _unschedule(tx: Tx, seq: int) -> None:
@@ -123,14 +127,7 @@ def _unschedule(tx: Tx, seq: int) -> None:
 
 def attempt_now(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
     """Ask for one attempt beside the schedule; it uses up no retry. Its row is what knows that it was asked for."""
-    outbox.set_timer(
-        tx,
-        due_ms=at_ms,
-        kind=TimerKind.WEBHOOK_MANUAL,
-        queue=queue_of(delivery.url),
-        account=delivery.account,
-        subject=delivery.seq,
-    )
+    outbox.set_timer(tx, _timer(delivery, at_ms, TimerKind.WEBHOOK_MANUAL))
 
 
 def redeliver(
@@ -158,15 +155,12 @@ def cancel(tx: Tx, delivery: WebhookDelivery, account: Account | None, at_ms: in
     _unschedule(tx, delivery.seq)
     outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK_MANUAL)
     _set_state(tx, delivery, DeliveryState.CANCELLED)
-    journal.record(
-        tx,
-        EventType.DELIVERY_CANCELLED,
-        at_ms=at_ms,
-        account=delivery.account,
-        subject=delivery.seq,
-        msisdn=delivery.msisdn,
-    )
+    _record_event(tx, EventType.DELIVERY_CANCELLED, delivery, at_ms)
     _release_next(tx, delivery, account, at_ms)
+
+
+def _record_event(tx: Tx, kind: EventType, delivery: WebhookDelivery, at_ms: int) -> None:
+    journal.record(tx, kind, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)
 
 
 def _set_state(
@@ -211,30 +205,22 @@ def _resume(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
         _schedule(tx, delivery, at_ms, now_ms=at_ms)
 
 
-def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
+def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> None:
     """At start: what a crash cut off is marked `interrupted`, and every open webhook delivery is due again.
 
     Neither an interrupted attempt nor the time that nothing ran uses up a retry (`retry.taken_up`); the application may
-    see the bytes of an interrupted attempt twice. Returns how many were cut off.
+    see the bytes of an interrupted attempt twice.
     """
     interrupted = Outcome(
         kind=OutcomeKind.INTERRUPTED,
         duration_ms=0,
         error="The sandbox stopped before the outcome was known. The application may have received this attempt.",
     )
-    cut_off = outbox.attempts_under_way(tx)
-    for seq, number in cut_off:
+    for seq, number in outbox.attempts_under_way(tx):
         outbox.end_attempt(tx, seq, number, interrupted, ())
         delivery = outbox.get(tx, seq)
         if delivery is not None:
-            journal.record(
-                tx,
-                EventType.ATTEMPT_MADE,
-                at_ms=at_ms,
-                account=delivery.account,
-                subject=seq,
-                msisdn=delivery.msisdn,
-            )
+            _record_event(tx, EventType.ATTEMPT_MADE, delivery, at_ms)
     for delivery in outbox.all_open(tx):
         is_cut_off = delivery.state is DeliveryState.IN_FLIGHT
         if is_cut_off:
@@ -253,7 +239,6 @@ def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
                 again=delivery.taken_up,
             )
             outbox.take_up(tx, delivery.seq, retries_used=retries_used, put_off_ms=put_off_ms)
-    return len(cut_off)
 
 
 class Dispatcher:
@@ -298,7 +283,7 @@ class Dispatcher:
             offset_ms=max(0, now_ms - first_failed_ms),
         )
         outbox.begin_attempt(tx, attempt)
-        self._tell(tx, EventType.ATTEMPT_BEGUN, delivery, now_ms)
+        _record_event(tx, EventType.ATTEMPT_BEGUN, delivery, now_ms)
         message = messages.get(tx, delivery.message_seq) if account.name in self._faults.webhook else None
         # user name and password belong to the URL that is posted to, which need not be the account's present one
         authorization = callback_authorization(replace(account, client_url=delivery.url))
@@ -350,7 +335,7 @@ class Dispatcher:
                 _release_next(tx, delivery, account, now_ms)
         elif delivery.state is DeliveryState.IN_FLIGHT:
             self._follow(tx, delivery, account, outcome, now_ms)
-        self._tell(tx, EventType.ATTEMPT_MADE, delivery, now_ms)
+        _record_event(tx, EventType.ATTEMPT_MADE, delivery, now_ms)
 
     def _follow(self, tx: Tx, delivery: WebhookDelivery, account: Account, outcome: Outcome, now_ms: int) -> None:
         first_failed_ms = now_ms if delivery.first_failed_ms is None else delivery.first_failed_ms
@@ -376,9 +361,6 @@ class Dispatcher:
             _schedule(tx, delivery, decision.next_attempt_ms, now_ms=now_ms)
         else:
             _release_next(tx, delivery, account, now_ms)
-
-    def _tell(self, tx: Tx, kind: EventType, delivery: WebhookDelivery, at_ms: int) -> None:
-        journal.record(tx, kind, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)
 
 
 def _as_posted(message: Message, delivery: WebhookDelivery) -> Message:

@@ -423,9 +423,7 @@ class Scheduler:
     def _postpone(self, batch: _TimerBatch, tx: Tx) -> None:
         now_ms = self._clock.now_ms()
         for it in batch.ready:  # of which there is one
-            outbox.set_timer(
-                tx, due_ms=now_ms + POSTPONED_MS, kind=it.kind, queue=it.queue, account=it.account, subject=it.subject
-            )
+            outbox.set_timer(tx, replace(it, due_ms=now_ms + POSTPONED_MS))
             tx.due.append(Dropped(subject=it.subject))
         if not batch.ready:
             outbox.postpone(tx, batch.queue, min(now_ms, batch.until_ms), now_ms + POSTPONED_MS)

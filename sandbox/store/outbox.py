@@ -284,13 +284,12 @@ def _to_timer(row: Sequence[Any]) -> Timer:
     )
 
 
-def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, queue: str, account: str, subject: int, data: str = "") -> None:
+def set_timer(tx: Tx, it: Timer) -> None:
     tx.execute(
-        "INSERT INTO timers (due_ms, kind, lane, account, subject, data) "
-        "VALUES (:due, :kind, :lane, :account, :subject, :data)",
-        {"due": due_ms, "kind": kind, "lane": queue, "account": account, "subject": subject, "data": data},
+        "INSERT INTO timers (due_ms, kind, lane, account, subject, data) VALUES (?, ?, ?, ?, ?, ?)",
+        (it.due_ms, it.kind, it.queue, it.account, it.subject, it.data),
     )
-    tx.due.append(Due(queue, due_ms))
+    tx.due.append(Due(it.queue, it.due_ms))
 
 
 def shift(tx: Tx, by_ms: int) -> None:
@@ -310,8 +309,7 @@ def drop_timers(tx: Tx, subject: int, kind: TimerKind) -> None:
 def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) -> None:
     """Plan a text; `subject` is the scenario's run that it belongs to, and that drops it when it is stopped."""
     data = {each.name: getattr(texting, each.name) for each in fields(TextRequest) if each.name != "account"}
-    set_timer(
-        tx,
+    timer = Timer(
         due_ms=due_ms,
         kind=TimerKind.ORIGINATE,
         queue=NETWORK_QUEUE,
@@ -319,6 +317,7 @@ def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) 
         subject=subject,
         data=json.dumps(data),
     )
+    set_timer(tx, timer)
 
 
 def texting_of(timer: Timer) -> TextRequest:

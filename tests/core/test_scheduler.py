@@ -5,6 +5,7 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -74,9 +75,7 @@ class Bench:
         def write(tx: Tx) -> None:
             for after_s, subject, queue in timers:
                 due_ms = self.begun_ms + round(after_s * 1000)
-                outbox.set_timer(
-                    tx, due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account="default", subject=subject
-                )
+                outbox.set_timer(tx, replace(self.timer(subject, queue), due_ms=due_ms))
 
         await self.database.write(write)
 
@@ -93,7 +92,7 @@ class Bench:
 
     def timer(self, subject: int, queue: str = "queue") -> Timer:
         due_ms = self.clock.now_ms()
-        return Timer(id=0, due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account="default", subject=subject)
+        return Timer(due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account="default", subject=subject)
 
     async def planned(self) -> list[tuple[float, int]]:
         """What is due next: (seconds since the start, subject)."""

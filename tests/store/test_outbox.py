@@ -14,6 +14,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
+    Timer,
     TimerKind,
     Trigger,
     WebhookDelivery,
@@ -210,7 +211,7 @@ def test_under_way_are_the_attempts_without_an_outcome(tx: Tx) -> None:
 
 def set_timer(tx: Tx, due_ms: int, subject: int = 1, queue: str = "queue", **given: Any) -> None:
     timer: dict[str, Any] = {"kind": TimerKind.WEBHOOK, "account": "default"}
-    outbox.set_timer(tx, due_ms=due_ms, queue=queue, subject=subject, **(timer | given))
+    outbox.set_timer(tx, Timer(due_ms=due_ms, queue=queue, subject=subject, **(timer | given)))
 
 
 def subjects_taken(tx: Tx, now_ms: int, most: int = 100, queue: str = "queue") -> list[int]:
