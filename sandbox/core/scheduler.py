@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from sandbox.clock import LAST_MS, Clock
 from sandbox.errors import StorageError
@@ -67,7 +67,8 @@ class _Queue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TimerBatch:
-    """Timers of one queue to take in one write: those in `ready`; without any, at `most` so many rows, due by then."""
+    """Timers of one queue to take in one write, at `most` so many: those in `ready`, or else rows that are due by
+    `until_ms`; and if there is room, those that the same transaction made and that are due before."""
 
     queue: str
     most: int
@@ -362,7 +363,7 @@ class Scheduler:
         if not wanted:
             return False
         try:
-            self._start(jobs, wanted, await self._database.write(partial(self._take, wanted)))
+            self._start(jobs, await self._database.write(partial(self._take, wanted)))
         except Exception:  # whoever it was, the others must not wait for it
             await self._start_singly(jobs, [each.queue for each in wanted])
         for each in wanted:  # to the end of the line, so that no queue keeps the room for itself
@@ -374,9 +375,9 @@ class Scheduler:
         """The earliest timers of a queue: either rows or those without one, whichever come first."""
         queue = self._queue(name)
         row_ms, ready_ms = queue.row_ms, queue.ready_ms
-        ready = islice(takewhile(lambda it: row_ms is None or it.due_ms < row_ms, queue.ready.values()), most)
-        until_ms = LAST_MS if ready_ms is None else ready_ms
-        return _TimerBatch(queue=name, most=most, ready=list(ready), until_ms=until_ms)
+        ready = list(islice(takewhile(lambda it: row_ms is None or it.due_ms < row_ms, queue.ready.values()), most))
+        until_ms = row_ms if ready else ready_ms
+        return _TimerBatch(queue=name, most=most, ready=ready, until_ms=LAST_MS if until_ms is None else until_ms)
 
     async def _start_singly(self, jobs: asyncio.TaskGroup, queues: Sequence[str]) -> None:
         """Take one timer of each queue, each for itself. One whose handler broke a promise is postponed."""
@@ -384,7 +385,7 @@ class Scheduler:
         for name in queues:
             batch = self._batch(name, 1)
             try:
-                self._start(jobs, [batch], await self._database.write(partial(self._take, [batch])))
+                self._start(jobs, await self._database.write(partial(self._take, [batch])))
             except StorageError as error:  # of the machine, not of the timer
                 refused = error
             except Exception:
@@ -395,17 +396,14 @@ class Scheduler:
             log.error("Timers have to wait: %s", refused)
             await self._clock.pause(AGAIN_S)
 
-    def _start(
-        self, jobs: asyncio.TaskGroup, batches: Sequence[_TimerBatch], taken: Sequence[tuple[Timer, Job | None]]
-    ) -> None:
-        for timer in (it for batch in batches for it in batch.ready):
-            ready = self._queue(timer.queue).ready
-            if ready.get(timer.subject) is timer:  # and none that came after it
-                del ready[timer.subject]
+    def _start(self, jobs: asyncio.TaskGroup, taken: Sequence[tuple[Timer, Job | None]]) -> None:
         for timer, job in taken:
+            queue = self._queue(timer.queue)
+            if queue.ready.get(timer.subject) is timer:  # and none that came after it
+                del queue.ready[timer.subject]
             self._begun += 1
             if job is not None:
-                self._queue(timer.queue).jobs += 1
+                queue.jobs += 1
                 self._running[self._begun] = timer.account
                 jobs.create_task(self._perform(self._begun, timer.queue, job))
 
@@ -417,6 +415,8 @@ class Scheduler:
                 tx.due.append(Due(each.queue, self._chores[each.queue](tx, now_ms), exact=True))
                 continue
             timers = each.ready or outbox.take_due(tx, each.queue, min(now_ms, each.until_ms), each.most)
+            made = (it for it in tx.due if isinstance(it, Timer) and it.queue == each.queue)
+            timers = list(islice(chain(timers, (it for it in made if it.due_ms < each.until_ms)), each.most))
             taken += [(timer, self._handlers[timer.kind](tx, timer)) for timer in timers]
         return taken
 

@@ -688,6 +688,33 @@ async def test_what_is_due_now_stays_so_while_the_store_fails(monkeypatch: pytes
 
 
 @in_loop
+async def test_what_is_made_in_the_commit_that_takes_others_is_taken_in_it_as_far_as_there_is_room() -> None:
+    async with running(per_queue=3) as bench, asyncio.TaskGroup() as tasks:
+        commits: dict[int, Tx] = {}
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            commits[timer.subject] = tx
+            return bench.handle(tx, timer)
+
+        def go_on() -> None:  # before the scheduler hears of the first one
+            tasks.create_task(bench.database.write(second))
+
+        def first(tx: Tx) -> None:
+            tx.due.append(bench.timer(1))
+            tx.then.append(go_on)
+
+        def second(tx: Tx) -> None:
+            commits[0] = tx
+            tx.due += [*(bench.timer(each) for each in (2, 3, 4)), bench.timer(5, "another")]
+
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.database.write(first)
+        await bench.until(lambda: len(bench.ran) == 5)
+        assert [subject for subject in range(1, 6) if commits[subject] is commits[0]] == [1, 2, 3]
+        assert sorted(bench.subjects) == [1, 2, 3, 4, 5]
+
+
+@in_loop
 async def test_one_that_is_due_again_while_it_is_taken_is_not_lost() -> None:
     async with running() as bench:
         again = [1]
