@@ -276,15 +276,15 @@ class TimerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
-    """Something that is due later. Timers of one `lane` share a limit on how many run at once."""
+    """Something that is due. Timers of one `queue` share a limit on how many run at once."""
 
-    id: int
     due_ms: int
     kind: TimerKind
-    lane: str
+    queue: str
     account: str
     subject: int  # the seq of what it is about
     data: str = ""  # JSON, for kinds that carry more than a subject
+    id: int = 0  # of its row, if it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

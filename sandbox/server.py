@@ -36,7 +36,7 @@ from sandbox.settings import Settings, url_of
 from sandbox.store import accounts as stored_accounts
 from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, retention
-from sandbox.store.database import Database, Due, Tx
+from sandbox.store.database import Database, TimerChange, Tx
 from sandbox.webhooks.poster import Poster
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,9 @@ async def open_services(
     clock = Clock.virtual() if settings.clock == "virtual" else Clock.system()
     bus = Bus()
     database = Database(settings.db)
-    scheduler = Scheduler(database, clock, concurrency=settings.webhook_concurrency, per_lane=settings.webhook_per_host)
+    scheduler = Scheduler(
+        database, clock, concurrency=settings.webhook_concurrency, per_queue=settings.webhook_per_host
+    )
     database.committed = partial(_committed, bus, scheduler)
     database.open()
     poster = Poster(deadline_s=settings.webhook_deadline_s, own_addresses=lambda: [(address.host, address.port)])
@@ -128,7 +130,7 @@ async def open_services(
         await runner.open()
         network = Network(database, clock, accounts, runner, keeping=keeping, backlog=settings.webhook_backlog)
         watch = Watch(database, clock, scheduler, bus, faults)
-        deliveries = Dispatcher(database, clock, accounts, faults, poster, pace=scheduler.pace)
+        deliveries = Dispatcher(database, clock, accounts, faults, poster, rate_limit=scheduler.rate_limit)
         scheduler.on(TimerKind.WEBHOOK, deliveries.begin)
         scheduler.on(TimerKind.WEBHOOK_MANUAL, deliveries.begin)
         scheduler.on(TimerKind.ORIGINATE, network.due)
@@ -177,9 +179,9 @@ async def _at_work(scheduler: Scheduler, bus: Bus, faults: LiveFaults) -> AsyncI
         raise group.exceptions[0] from None
 
 
-def _committed(bus: Bus, scheduler: Scheduler, events: Sequence[Event], due: Sequence[Due]) -> None:
-    if due:
-        scheduler.added(due)
+def _committed(bus: Bus, scheduler: Scheduler, events: Sequence[Event], timers: Sequence[TimerChange]) -> None:
+    if timers:
+        scheduler.added(timers)
     if events:
         bus.publish(events)
 

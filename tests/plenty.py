@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.clock import to_iso
-from sandbox.core.dispatcher import lane_of
+from sandbox.core.dispatcher import queue_of
 from sandbox.model import (
     Account,
     Attempt,
@@ -29,6 +29,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
+    Timer,
     TimerKind,
     Trigger,
     WebhookDelivery,
@@ -331,7 +332,8 @@ def _owe(tx: Tx, turn: int, message: Message, now_ms: int) -> str:
     due_ms = now_ms + DAY_MS if state.open else None
     if due_ms is not None:
         outbox.set_timer(
-            tx, due_ms=due_ms, kind=TimerKind.WEBHOOK, lane=lane_of(url), account=ACCOUNT.name, subject=seq
+            tx,
+            Timer(due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue_of(url), account=ACCOUNT.name, subject=seq),
         )
     outbox.update(
         tx,

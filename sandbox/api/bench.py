@@ -4,7 +4,6 @@ The verbs are control.py's and what an account may be is settings.py's; here are
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -158,9 +157,7 @@ SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 360
 
 
 async def _clock(services: Services) -> Json:
-    return objects.clock(
-        services.clock, await services.database.read(partial(services.scheduler.next_timers, limit=10))
-    )
+    return objects.clock(services.clock, await services.database.read(services.scheduler.next_timers(limit=10)))
 
 
 @operation("GET", f"{V1}/clock", group="Clock", account="none", answers={200: objects.CLOCK})

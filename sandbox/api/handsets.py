@@ -10,7 +10,7 @@ from starlette.responses import Response
 from sandbox.api import objects
 from sandbox.api.messages import LIMIT
 from sandbox.api.operations import V1, ApiCall, answer, operation
-from sandbox.api.webhooks import WAIT, delivery_shape
+from sandbox.api.webhooks import WAIT
 from sandbox.clock import to_iso
 from sandbox.http.fields import (
     MAX_ADVANCE_S,
@@ -164,7 +164,7 @@ async def _text(call: ApiCall, texting: TextRequest) -> Response:
     done = await call.services.control.text(texting, delay_ms=round((call[DELAY_S] or 0) * 1000), wait_s=call[WAIT])
     made: Json = {
         "message": None if done.message is None else objects.message(done.message),
-        "webhook_delivery": None if done.delivery is None else await delivery_shape(call.services, done.delivery.seq),
+        "webhook_delivery": None if done.delivery is None else objects.delivery(done.delivery, done.attempts),
     }
     if done.due_ms is not None:
         made["due_at"] = to_iso(done.due_ms)

@@ -38,6 +38,7 @@ from sandbox.objects.schema import page
 from sandbox.rules import matching
 from sandbox.rules.matching import Match
 from sandbox.store import messages
+from sandbox.store.database import Queries
 
 MAX_PAGE = 500
 LOOKED_AT = 10_000  # messages that one call goes through; it is then answered with a cursor to go on from
@@ -127,17 +128,18 @@ async def _find(
         state=match.state,
         text=None if match.ignore_case else match.text,
     )
-    edge = 0
-    if match != Match():  # else the newest are found at once
-        edge = await services.database.read(
-            partial(messages.beyond, account=account.name, most=LOOKED_AT, before=before)
-        )
+
+    def read(db: Queries) -> tuple[int, Sequence[Message]]:
+        # without filters the newest are found at once
+        edge = 0 if match == Match() else messages.beyond(db, account.name, most=LOOKED_AT, before=before)
+        return edge, () if fine else likely(db, after=max(after or 0, edge), before=before, limit=limit)
+
+    edge, found = await services.database.read(read)
     bottom = edge + 1 if edge > (after or 0) else None  # from where the next one goes on, if this one ends there
-    likely = partial(likely, after=max(after or 0, edge))
-    if not fine:
-        found = await services.database.read(partial(likely, before=before, limit=limit))
-        return found, found[-1].seq if len(found) == limit else bottom
-    return await _sift(services, match, likely, before, bottom, limit)
+    if fine:
+        likely = partial(likely, after=max(after or 0, edge))
+        return await _sift(services, match, likely, before, bottom, limit)
+    return found, found[-1].seq if len(found) == limit else bottom
 
 
 async def _sift(

@@ -1,7 +1,9 @@
-"""Webhook deliveries: what is owed to the application, and doing something about it by hand.
+"""Webhook deliveries: lists, and attempts, redeliveries and cancellation by hand.
 
-When an attempt is due, and what follows it, is decided in webhooks/; here are only arguments and answers.
+See core/dispatcher.py for when an attempt is due, and rules/retry.py for what follows it.
 """
+
+from functools import partial
 
 from starlette.responses import Response
 
@@ -9,7 +11,6 @@ from sandbox.api import objects
 from sandbox.api.messages import LIMIT, NEXT
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.core.control import DEFAULT_WAIT_S
-from sandbox.core.services import Services
 from sandbox.http.fields import (
     Choice,
     Flag,
@@ -22,11 +23,9 @@ from sandbox.http.fields import (
     usually,
 )
 from sandbox.http.request import own_delivery, while_connected
-from sandbox.model import DeliveryState, WebhookDelivery
-from sandbox.objects.derive import Json
+from sandbox.model import DeliveryState
 from sandbox.objects.schema import page
 from sandbox.store import outbox
-from sandbox.store.database import Queries
 
 _ONE = f"{V1}/webhook-deliveries/{{id}}"
 _GROUP = "Webhook deliveries"
@@ -41,16 +40,6 @@ EDITED = optional(
     Payload(),
     "Other bytes to post instead, as UTF-8: JSON or anything else. The new webhook delivery is then `edited`.",
 )
-
-
-async def delivery_shape(services: Services, seq: int) -> Json | None:
-    """A webhook delivery with its attempts; None if it is gone."""
-
-    def read(db: Queries) -> Json | None:
-        found = outbox.get(db, seq)
-        return None if found is None else objects.delivery(found, outbox.attempts(db, seq))
-
-    return await services.database.read(read)
 
 
 @operation(
@@ -72,7 +61,9 @@ async def list_deliveries(call: ApiCall) -> Response:
 @operation("GET", _ONE, group=_GROUP, places=(DELIVERY_ID,), answers={200: objects.DELIVERY})
 async def get_delivery(call: ApiCall) -> Response:
     """One webhook delivery, with its attempts."""
-    return await _shown(call, await own_delivery(call.services, call.account, call[DELIVERY_ID]))
+    account, seq = call.account, call[DELIVERY_ID]
+    found = await call.services.database.read(lambda db: (own_delivery(db, account, seq), outbox.attempts(db, seq)))
+    return answer(objects.delivery(*found))
 
 
 @operation(
@@ -86,8 +77,7 @@ async def get_delivery(call: ApiCall) -> Response:
 )
 async def attempt_delivery(call: ApiCall) -> Response:
     """Attempt it now, beside its schedule, which stays as it is."""
-    found = await own_delivery(call.services, call.account, call[DELIVERY_ID])
-    return await _shown(call, await call.services.control.attempt(found.seq, wait_s=call[WAIT]))
+    return answer(objects.delivery(*await call.services.control.attempt(await _own(call), wait_s=call[WAIT])))
 
 
 @operation(
@@ -101,9 +91,9 @@ async def attempt_delivery(call: ApiCall) -> Response:
 )
 async def redeliver(call: ApiCall) -> Response:
     """Owe the same bytes once more, as a new webhook delivery; or other bytes, to see what the application does."""
-    found = await own_delivery(call.services, call.account, call[DELIVERY_ID])
     edited = b"" if call.body.get("body") == "" else call[EDITED]  # no bytes at all are other bytes too
-    return await _shown(call, await call.services.control.redeliver(found.seq, edited=edited, wait_s=call[WAIT]), 201)
+    made = await call.services.control.redeliver(await _own(call), edited=edited, wait_s=call[WAIT])
+    return answer(objects.delivery(*made), 201)
 
 
 @operation(
@@ -116,8 +106,7 @@ async def redeliver(call: ApiCall) -> Response:
 )
 async def cancel_delivery(call: ApiCall) -> Response:
     """Owe it no longer. An attempt under way is still recorded."""
-    found = await own_delivery(call.services, call.account, call[DELIVERY_ID])
-    return await _shown(call, await call.services.control.cancel(found.seq))
+    return answer(objects.delivery(*await call.services.control.cancel(await _own(call))))
 
 
 URL = optional("url", TextKind(2048), "Where to look; without it, the account's client_url.")
@@ -148,8 +137,9 @@ async def examine(call: ApiCall) -> Response:
     return answer(objects.report(found))
 
 
-async def _shown(call: ApiCall, delivery: WebhookDelivery, status: int = 200) -> Response:
-    return answer(await delivery_shape(call.services, delivery.seq) or objects.delivery(delivery, ()), status)
+async def _own(call: ApiCall) -> int:
+    """The number of the webhook delivery that is named. Raises NotFound if it is not the account's."""
+    return (await call.services.database.read(partial(own_delivery, account=call.account, seq=call[DELIVERY_ID]))).seq
 
 
 OPERATIONS = (list_deliveries, get_delivery, attempt_delivery, redeliver, cancel_delivery, examine)

@@ -1,6 +1,6 @@
-"""Publish and subscribe in memory: whoever wants to hear the news as it is committed.
+"""Publish and subscribe in memory: events, as they are committed.
 
-A slow listener is dropped, never waited for; it finds what it missed in the journal. No subscriber changes state.
+A slow subscriber is dropped, never waited for; it finds what it missed in the journal. No subscriber changes state.
 """
 
 import asyncio
@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 
 from sandbox.model import Event
 
-QUEUE = 256  # entries that a subscription holds for its listener
+QUEUE = 256  # events that a subscription holds for its subscriber
 
 
 class Subscription:
-    """The news since it was made. Use it as a context manager, and `async for` over it.
+    """The events since it was made. Use it as a context manager, and `async for` over it.
 
-    The loop ends when the bus is closed, or when the listener fell more than `QUEUE` entries behind (`dropped`).
+    The loop ends when the bus is closed, or when the subscriber fell more than `QUEUE` events behind (`dropped`).
     """
 
     def __init__(self, bus: "Bus", wanted: Callable[[Event], bool] | None) -> None:
         self._bus = bus
         self._wanted = wanted
-        self._entries: deque[Event] = deque()
+        self._events: deque[Event] = deque()
         self._woken = asyncio.Event()
         self._ended = False
         self.dropped = False
@@ -39,30 +39,30 @@ class Subscription:
 
     async def __anext__(self) -> Event:
         await self.heard()
-        if not self._entries:
+        if not self._events:
             raise StopAsyncIteration
-        return self._entries.popleft()
+        return self._events.popleft()
 
     @property
     def waiting(self) -> bool:
-        """Whether there is an entry to take, or there will be none."""
-        return bool(self._entries) or self._ended
+        """Whether there is an event to take, or there will be none."""
+        return bool(self._events) or self._ended
 
     async def heard(self) -> None:
-        """Return when there is an entry to take, or there will be none."""
+        """Return when there is an event to take, or there will be none."""
         while not self.waiting:
             self._woken.clear()
             await self._woken.wait()
 
-    def _offer(self, entries: Sequence[Event]) -> None:
-        if self._ended:  # news after a gap would pass for all that there was
+    def _offer(self, events: Sequence[Event]) -> None:
+        if self._ended:  # events after a gap would pass for all that there was
             return
-        self._entries.extend(entries if self._wanted is None else filter(self._wanted, entries))
-        if len(self._entries) > QUEUE:
-            self._entries.clear()
+        self._events.extend(events if self._wanted is None else filter(self._wanted, events))
+        if len(self._events) > QUEUE:
+            self._events.clear()
             self.dropped = True
             self._end()
-        elif self._entries:
+        elif self._events:
             self._woken.set()
 
     def _end(self) -> None:
@@ -71,19 +71,19 @@ class Subscription:
 
 
 class Bus:
-    """Where committed news goes. Publishing never waits."""
+    """Publishes committed events to all subscriptions. Publishing never waits."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self.closed = False
 
     def subscribe(self, wanted: Callable[[Event], bool] | None = None) -> Subscription:
-        """Hear all news from now on, or only what `wanted` says yes to."""
+        """Hear all events from now on, or only those that `wanted` says yes to."""
         return Subscription(self, wanted)
 
-    def publish(self, entries: Sequence[Event]) -> None:
+    def publish(self, events: Sequence[Event]) -> None:
         for subscription in tuple(self._subscriptions):
-            subscription._offer(entries)
+            subscription._offer(events)
 
     def close(self) -> None:
         """End every subscription after what it already holds; new ones end at once."""

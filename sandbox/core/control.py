@@ -1,20 +1,20 @@
-"""The test bench: what a person or a test does to the sandbox from outside the two trips of a message.
+"""What a person or a test does to the sandbox: the verbs behind control API and pages.
 
-Accounts, handsets' texts with a wait for the application's answer, attempts by hand, the clock, reset. One verb each,
-called alike by the control API and the pages; reading needs no verb and goes straight to the store.
+Accounts, handsets' texts with a wait for the application's answer, attempts by hand, the clock, reset. Reading needs no
+verb and goes straight to the store.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.clock import LAST_MS, Clock
 from sandbox.core import dispatcher
 from sandbox.core.accounts import AccountCache
-from sandbox.core.bus import Bus
+from sandbox.core.bus import Bus, Subscription
 from sandbox.core.faults import LiveFaults
 from sandbox.core.network import Network
 from sandbox.core.scenario_runner import ScenarioRunner
@@ -23,11 +23,13 @@ from sandbox.core.waits import Watch
 from sandbox.errors import Conflict, Invalid, NotFound, StorageError
 from sandbox.model import (
     Account,
+    Attempt,
     Event,
     EventType,
     Fault,
     Message,
     Msisdn,
+    Order,
     Shortcode,
     TextRequest,
     WebhookDelivery,
@@ -40,6 +42,8 @@ from sandbox.store.database import Database, Queries, Tx
 if TYPE_CHECKING:
     from sandbox.transfer.rows import Import, Progress
 
+T = TypeVar("T")
+
 DEFAULT_WAIT_S = 30.0
 
 _GONE = (EventType.RESET, EventType.ACCOUNT_REMOVED)  # of everything, or of one account
@@ -48,11 +52,17 @@ _ENDINGS = (EventType.ATTEMPT_MADE, EventType.DELIVERY_CANCELLED, *_GONE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextResult:
-    """What became of a handset's text: the message and its webhook delivery, or the moment for which it is planned."""
+    """What became of a handset's text, in one snapshot: the message and its webhook delivery with the attempts so far,
+    or the moment for which it is planned."""
 
     message: Message | None
     delivery: WebhookDelivery | None
+    attempts: Sequence[Attempt] = ()
     due_ms: int | None = None
+
+
+Attempted = tuple[WebhookDelivery, Sequence[Attempt]]
+"""A webhook delivery and its attempts so far, in one snapshot."""
 
 
 class Control:
@@ -90,46 +100,58 @@ class Control:
         if delay_ms:
             due_ms = await self._network.originate_later(texting, delay_ms)
             return TextResult(message=None, delivery=None, due_ms=due_ms)
-        with self._bus.subscribe(partial(_concerns, texting.account, texting.msisdn)) as news:
+        with self._bus.subscribe(partial(_concerns, texting.account, texting.msisdn)) as events:
             message, delivery = await self._network.originate(texting)
-            if delivery is None or wait_s is None:
-                return TextResult(message=message, delivery=delivery)
-            await self._watch.hear(texting.account, news, partial(_ends_attempt, delivery), wait_s)
-        return await self._database.read(partial(_texted, message, delivery))
+            written = TextResult(message=message, delivery=delivery)
+            if delivery is None:
+                return written
+            return await self._after_attempt(delivery, events, wait_s, partial(_texted, message, delivery), written)
 
-    async def attempt(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> WebhookDelivery:
+    async def _after_attempt(
+        self,
+        delivery: WebhookDelivery,
+        events: Subscription,
+        wait_s: float | None,
+        read: Callable[[Queries], T],
+        written: T,
+    ) -> T:
+        """What `read` finds once an attempt of the webhook delivery has ended. Without a wait it is what was `written`,
+        and so it is when the store cannot be read: what was asked for is done all the same."""
+        if wait_s is not None:
+            with suppress(StorageError):
+                await self._watch.hear(delivery.account, events, partial(_ends_attempt, delivery), wait_s)
+                return await self._database.read(read)
+        return written
+
+    async def attempt(self, seq: int, *, wait_s: float | None = DEFAULT_WAIT_S) -> Attempted:
         """Attempt a webhook delivery now, beside its schedule, and wait until that attempt has ended.
 
         Raises NotFound; Conflict if it was delivered already (redeliver instead) or an attempt is under way.
         """
-        with self._bus.subscribe(lambda entry: entry.subject == seq or entry.kind in _GONE) as news:
-            delivery = await self._database.write(partial(self._attempt, seq))
-            if wait_s is not None:
-                await self._watch.hear(delivery.account, news, partial(_ends_attempt, delivery), wait_s)
-        return await self._database.read(partial(_latest, delivery))
+        with self._bus.subscribe(lambda event: event.subject == seq or event.kind in _GONE) as events:
+            written = await self._database.write(partial(self._attempt, seq))
+            return await self._after_attempt(written[0], events, wait_s, partial(_attempted, written[0]), written)
 
-    def _attempt(self, seq: int, tx: Tx) -> WebhookDelivery:
+    def _attempt(self, seq: int, tx: Tx) -> Attempted:
         delivery = self._existing(tx, seq)
         if delivery.state == "delivered":
             raise Conflict(f"{delivery.id} was delivered. Redeliver it to send the same bytes once more.")
         if outbox.is_under_way(tx, seq):
             raise Conflict(f"An attempt of {delivery.id} is under way. Wait until it has ended.")
         dispatcher.attempt_now(tx, delivery, self._clock.now_ms())
-        return delivery
+        return _attempted(delivery, tx)
 
     async def redeliver(
         self, seq: int, *, edited: bytes | None = None, wait_s: float | None = DEFAULT_WAIT_S
-    ) -> WebhookDelivery:
-        """Owe the same bytes again, or `edited` ones instead, as a new webhook delivery, and wait until its first
-        attempt has ended.
+    ) -> Attempted:
+        """Create a webhook delivery of the same bytes, or of `edited` ones instead, and wait until its first attempt
+        has ended.
 
-        Raises NotFound; Conflict if it is still owed.
+        Raises NotFound; Conflict if the old one is still open.
         """
-        with self._bus.subscribe(lambda entry: entry.kind in _ENDINGS) as news:
+        with self._bus.subscribe(lambda event: event.kind in _ENDINGS) as events:
             made = await self._database.write(partial(self._redeliver, seq, edited))
-            if wait_s is not None:
-                await self._watch.hear(made.account, news, partial(_ends_attempt, made), wait_s)
-        return await self._database.read(partial(_latest, made))
+            return await self._after_attempt(made, events, wait_s, partial(_attempted, made), (made, ()))
 
     def _redeliver(self, seq: int, edited: bytes | None, tx: Tx) -> WebhookDelivery:
         delivery = self._existing(tx, seq)
@@ -143,17 +165,16 @@ class Control:
             edited = None
         return dispatcher.redeliver(tx, delivery, message, account, self._clock.now_ms(), edited)
 
-    async def cancel(self, seq: int) -> WebhookDelivery:
-        """Owe a webhook delivery no longer. Raises NotFound, or Conflict if it has ended already."""
-        delivery = await self._database.write(partial(self._cancel, seq))
-        return await self._database.read(partial(_latest, delivery))
+    async def cancel(self, seq: int) -> Attempted:
+        """Attempt a webhook delivery no more. Raises NotFound, or Conflict if it has ended already."""
+        return await self._database.write(partial(self._cancel, seq))
 
-    def _cancel(self, seq: int, tx: Tx) -> WebhookDelivery:
+    def _cancel(self, seq: int, tx: Tx) -> Attempted:
         delivery = self._existing(tx, seq)
         if not delivery.state.open:
             raise Conflict(f"{delivery.id} has ended already: {delivery.state}.")
-        dispatcher.cancel(tx, delivery, self._clock.now_ms())
-        return delivery
+        dispatcher.cancel(tx, delivery, self._accounts.get(delivery.account), self._clock.now_ms())
+        return _attempted(delivery, tx)
 
     def _existing(self, db: Queries, seq: int) -> WebhookDelivery:
         delivery = outbox.get(db, seq)
@@ -189,7 +210,10 @@ class Control:
         old = stored_accounts.get(tx, name)
         if old is None:
             raise NotFound(f"There is no account {name}.")
-        return self._put_account(tx, change(old))
+        new = self._put_account(tx, change(old))
+        if new.order is Order.FREE is not old.order:
+            dispatcher.release_all(tx, name, self._clock.now_ms())
+        return new
 
     def _put_account(self, tx: Tx, account: Account) -> Account:
         if stored_accounts.owner_of(tx, account.token) not in (None, account.name):
@@ -339,20 +363,22 @@ class Control:
         journal.record(tx, EventType.CLOCK_CHANGED, at_ms=self._clock.now_ms(), account=None)
 
 
-def _concerns(account: str, msisdn: str, entry: Event) -> bool:
-    return entry.kind in _GONE or (entry.account == account and entry.msisdn == msisdn)
+def _concerns(account: str, msisdn: str, event: Event) -> bool:
+    return event.kind in _GONE or (event.account == account and event.msisdn == msisdn)
 
 
-def _ends_attempt(delivery: WebhookDelivery, entry: Event) -> bool:
-    """Whether there is nothing left to wait for: the attempt has ended, or what was owed is gone."""
-    if entry.kind in _GONE:  # what is gone of another account is no business of ours
-        return entry.account in (None, delivery.account)
-    return entry.subject == delivery.seq and entry.kind in _ENDINGS
+def _ends_attempt(delivery: WebhookDelivery, event: Event) -> bool:
+    """Whether there is nothing left to wait for: the attempt has ended, or the webhook delivery is gone."""
+    if event.kind in _GONE:  # what is gone of another account is no business of ours
+        return event.account in (None, delivery.account)
+    return event.subject == delivery.seq and event.kind in _ENDINGS
 
 
-def _latest(delivery: WebhookDelivery, db: Queries) -> WebhookDelivery:
-    return outbox.get(db, delivery.seq) or delivery
+def _attempted(delivery: WebhookDelivery, db: Queries) -> Attempted:
+    """How it stands now; as it was, if it is gone."""
+    return outbox.get(db, delivery.seq) or delivery, outbox.attempts(db, delivery.seq)
 
 
 def _texted(message: Message, delivery: WebhookDelivery, db: Queries) -> TextResult:
-    return TextResult(message=messages.get(db, message.seq) or message, delivery=_latest(delivery, db))
+    delivery, attempts = _attempted(delivery, db)
+    return TextResult(message=messages.get(db, message.seq) or message, delivery=delivery, attempts=attempts)

@@ -1,8 +1,8 @@
-"""The postman's round: a webhook delivery is owed, attempted, recorded, and either done or due again.
+"""State machine of a webhook delivery.
 
-Three commits each: P0 the message with its delivery and frozen body (`owe`, in the caller's transaction), P1 the
-attempt begun (`begin`), P2 its outcome with what follows (`_record`). How a POST is made is poster.py's affair, what
-follows it retry.py's.
+Three transactions: P0 creates it with its frozen body, beside its message (`create_delivery`), P1 starts an
+attempt (`begin`), P2 records the outcome and plans what follows (`_record`). See webhooks/poster.py for the POST,
+rules/retry.py for what follows it.
 """
 
 import logging
@@ -21,12 +21,10 @@ from sandbox.model import (
     Account,
     Attempt,
     DeliveryState,
-    Direction,
     Drop,
     EventType,
     FaultOn,
     Message,
-    MessageState,
     Order,
     Outcome,
     OutcomeKind,
@@ -37,7 +35,7 @@ from sandbox.model import (
 )
 from sandbox.rules import retry
 from sandbox.store import journal, messages, outbox
-from sandbox.store.database import Database, Tx
+from sandbox.store.database import Database, Dropped, Tx
 from sandbox.webhooks.poster import Poster
 from sandbox.wire.credentials import callback_authorization
 from sandbox.wire.problems import WITHHELD
@@ -49,14 +47,14 @@ log = logging.getLogger(__name__)
 RateLimit = Callable[[str, Callable[[float | None], float | None]], None]
 
 
-def lane_of(url: str) -> str:
-    """The lane of a webhook: one for each host and port, so that a hanging host delays no other."""
+def queue_of(url: str) -> str:
+    """The queue of a webhook: one for each host and port, so that a hanging host delays no other."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"webhook {(parts.hostname or '').lower()}:{port}"
 
 
-def owe(
+def create_delivery(
     tx: Tx,
     message: Message,
     *,
@@ -68,11 +66,10 @@ def owe(
     edited: bool = False,
     hold_ms: int = 0,
 ) -> WebhookDelivery:
-    """P0: write down that `body` is owed to `url`, first attempt due now, or so much later.
+    """P0: create a webhook delivery of `body` to `url`, first attempt due now, or so much later.
 
     Where a conversation's webhook deliveries wait for the one before, one that is held holds back those after it.
     """
-    due_ms = at_ms + hold_ms
     delivery = WebhookDelivery(
         seq=seq,
         message_seq=message.seq,
@@ -83,22 +80,22 @@ def owe(
         body=body,
         state=DeliveryState.PENDING,
         created_ms=at_ms,
-        next_attempt_ms=due_ms,
+        next_attempt_ms=at_ms + hold_ms,
         redelivery_of=redelivery_of,
         edited=edited,
     )
     outbox.insert(tx, delivery)
-    _schedule(tx, delivery, due_ms)
+    _schedule(tx, delivery, at_ms + hold_ms, now_ms=at_ms)
     return delivery
 
 
 def duplicate(tx: Tx, delivery: WebhookDelivery, message: Message, at_ms: int) -> WebhookDelivery:
-    """Owe the same bytes once more, due together with the first and attempted on its own: what a network does that
-    delivers at least once. The message goes on to show the state of the first."""
+    """Create another webhook delivery of the same bytes, due together with the first and attempted on its own: what a
+    network does that delivers at least once. The message goes on to show the state of the first."""
     seq = journal.record(
         tx, EventType.DELIVERY_REDELIVERED, at_ms=at_ms, account=message.account, msisdn=message.msisdn
     )
-    return owe(
+    return create_delivery(
         tx,
         message,
         seq=seq,
@@ -110,25 +107,37 @@ def duplicate(tx: Tx, delivery: WebhookDelivery, message: Message, at_ms: int) -
     )
 
 
-def _schedule(tx: Tx, delivery: WebhookDelivery, due_ms: int, kind: TimerKind = TimerKind.WEBHOOK) -> None:
-    outbox.set_timer(
-        tx, due_ms=due_ms, kind=kind, lane=lane_of(delivery.url), account=delivery.account, subject=delivery.seq
-    )
+def _schedule(tx: Tx, delivery: WebhookDelivery, due_ms: int, *, now_ms: int) -> None:
+    """Plan a scheduled attempt. One that is due now needs no row: a start finds every webhook delivery that is open."""
+    timer = _timer(delivery, due_ms, TimerKind.WEBHOOK)
+    if due_ms <= now_ms:
+        tx.due.append(timer)
+    else:
+        outbox.set_timer(tx, timer)
+
+
+def _timer(delivery: WebhookDelivery, due_ms: int, kind: TimerKind) -> Timer:
+    return Timer(due_ms=due_ms, kind=kind, queue=queue_of(delivery.url), account=delivery.account, subject=delivery.seq)
+
+
+def _unschedule(tx: Tx, seq: int) -> None:
+    outbox.drop_timers(tx, seq, TimerKind.WEBHOOK)
+    tx.due.append(Dropped(subject=seq))
 
 
 def attempt_now(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
-    """Ask for one attempt beside the schedule; it uses up no retry."""
-    _schedule(tx, delivery, at_ms, TimerKind.WEBHOOK_MANUAL)
+    """Ask for one attempt beside the schedule; it uses up no retry. Its row is what knows that it was asked for."""
+    outbox.set_timer(tx, _timer(delivery, at_ms, TimerKind.WEBHOOK_MANUAL))
 
 
 def redeliver(
     tx: Tx, delivery: WebhookDelivery, message: Message, account: Account, at_ms: int, edited: bytes | None = None
 ) -> WebhookDelivery:
-    """Owe the same bytes again, or those that somebody wrote instead, as a new webhook delivery to the account's
-    present client_url. What repeats bytes that were edited is edited too."""
+    """Create a webhook delivery of the same bytes, or of those that somebody wrote instead, to the account's present
+    client_url. What repeats bytes that were edited is edited too."""
     seq = journal.record(tx, EventType.DELIVERY_REDELIVERED, at_ms=at_ms, account=account.name, msisdn=message.msisdn)
     messages.set_delivery(tx, message.seq, seq)
-    return owe(
+    return create_delivery(
         tx,
         message,
         seq=seq,
@@ -140,21 +149,18 @@ def redeliver(
     )
 
 
-def cancel(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
-    """Owe nothing more. An attempt under way goes on, and is recorded without changing the state; one that waits for
+def cancel(tx: Tx, delivery: WebhookDelivery, account: Account | None, at_ms: int) -> None:
+    """Attempt it no more. An attempt under way goes on, and is recorded without changing the state; one that waits for
     room, though somebody asked for it, is not made."""
-    outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
+    _unschedule(tx, delivery.seq)
     outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK_MANUAL)
     _set_state(tx, delivery, DeliveryState.CANCELLED)
-    journal.record(
-        tx,
-        EventType.DELIVERY_CANCELLED,
-        at_ms=at_ms,
-        account=delivery.account,
-        subject=delivery.seq,
-        msisdn=delivery.msisdn,
-    )
-    _release_next(tx, delivery, at_ms)
+    _record_event(tx, EventType.DELIVERY_CANCELLED, delivery, at_ms)
+    _release_next(tx, delivery, account, at_ms)
+
+
+def _record_event(tx: Tx, kind: EventType, delivery: WebhookDelivery, at_ms: int) -> None:
+    journal.record(tx, kind, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)
 
 
 def _set_state(
@@ -177,46 +183,50 @@ def _set_state(
     )
 
 
-def _release_next(tx: Tx, done: WebhookDelivery, at_ms: int) -> None:
-    """In an ordered conversation the next webhook delivery waits without a timer; its turn has come."""
-    waiting = outbox.next_open(tx, done)
-    if waiting is None or waiting.state is DeliveryState.IN_FLIGHT:
+def _release_next(tx: Tx, done: WebhookDelivery, account: Account | None, at_ms: int) -> None:
+    """Where the order is by conversation, the next webhook delivery waits without a timer; its turn has come."""
+    if account is None or account.order is Order.FREE:
         return
-    if not outbox.has_timer(tx, waiting.seq, TimerKind.WEBHOOK):
-        _schedule(tx, waiting, at_ms)
+    waiting = outbox.next_open(tx, done)
+    if waiting is not None and waiting.state is not DeliveryState.IN_FLIGHT:
+        _resume(tx, waiting, at_ms)
 
 
-def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
-    """At start: what a crash cut off is marked `interrupted`, and whatever is owed is due again.
+def release_all(tx: Tx, account: str, at_ms: int) -> None:
+    """The order of an account is free from now on: nothing waits for its turn any more."""
+    for delivery in outbox.open_deliveries(tx, account):
+        if delivery.state is not DeliveryState.IN_FLIGHT:
+            _resume(tx, delivery, at_ms)
+
+
+def _resume(tx: Tx, delivery: WebhookDelivery, at_ms: int) -> None:
+    """Let an open webhook delivery that has no timer be due now."""
+    if not outbox.has_timer(tx, delivery.seq, TimerKind.WEBHOOK):
+        _schedule(tx, delivery, at_ms, now_ms=at_ms)
+
+
+def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> None:
+    """At start: what a crash cut off is marked `interrupted`, and every open webhook delivery is due again.
 
     Neither an interrupted attempt nor the time that nothing ran uses up a retry (`retry.taken_up`); the application may
-    see the bytes of an interrupted attempt twice. Returns how many were cut off.
+    see the bytes of an interrupted attempt twice.
     """
     interrupted = Outcome(
         kind=OutcomeKind.INTERRUPTED,
         duration_ms=0,
         error="The sandbox stopped before the outcome was known. The application may have received this attempt.",
     )
-    cut_off = outbox.attempts_under_way(tx)
-    for seq, number in cut_off:
+    for seq, number in outbox.attempts_under_way(tx):
         outbox.end_attempt(tx, seq, number, interrupted, ())
         delivery = outbox.get(tx, seq)
         if delivery is not None:
-            journal.record(
-                tx,
-                EventType.ATTEMPT_MADE,
-                at_ms=at_ms,
-                account=delivery.account,
-                subject=seq,
-                msisdn=delivery.msisdn,
-            )
+            _record_event(tx, EventType.ATTEMPT_MADE, delivery, at_ms)
     for delivery in outbox.open_deliveries(tx):
         is_cut_off = delivery.state is DeliveryState.IN_FLIGHT
         if is_cut_off:
             again = DeliveryState.PENDING if delivery.first_failed_ms is None else DeliveryState.RETRYING
             _set_state(tx, delivery, again, next_attempt_ms=at_ms)
-        if not outbox.has_timer(tx, delivery.seq, TimerKind.WEBHOOK):
-            _schedule(tx, delivery, at_ms)
+        _resume(tx, delivery, at_ms)
         account, due_ms = accounts.get(delivery.account), delivery.next_attempt_ms
         if account is None or delivery.first_failed_ms is None:
             continue
@@ -229,7 +239,6 @@ def recover(tx: Tx, accounts: Mapping[str, Account], at_ms: int) -> int:
                 again=delivery.taken_up,
             )
             outbox.take_up(tx, delivery.seq, retries_used=retries_used, put_off_ms=put_off_ms)
-    return len(cut_off)
 
 
 class Dispatcher:
@@ -243,32 +252,28 @@ class Dispatcher:
         faults: LiveFaults,
         poster: Poster,
         *,
-        pace: RateLimit,
+        rate_limit: RateLimit,
     ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
         self._faults = faults
         self._poster = poster
-        self._pace = pace
+        self._rate_limit = rate_limit
 
     def begin(self, tx: Tx, timer: Timer) -> Job | None:
         """P1: claim the webhook delivery and begin an attempt. The job that is returned makes and records it."""
-        delivery = outbox.get(tx, timer.subject)
         account = self._accounts.get(timer.account)
-        if delivery is None or account is None:
+        if account is None:
             return None
-        trigger = Trigger.MANUAL if timer.kind is TimerKind.WEBHOOK_MANUAL else Trigger.SCHEDULED
         now_ms = self._clock.now_ms()
-        delivery = replace(delivery, attempts=delivery.attempts + 1)
-        if trigger is Trigger.SCHEDULED:
-            if delivery.state not in (DeliveryState.PENDING, DeliveryState.RETRYING):
-                return None
-            if account.order is Order.CONVERSATION and outbox.open_before(tx, delivery):
-                return None  # `_release_next` sets its timer when its turn has come
-            _set_state(tx, delivery, DeliveryState.IN_FLIGHT)
-        else:  # an attempt beside the schedule leaves the state as it is, until it succeeds
-            _set_state(tx, delivery, delivery.state, next_attempt_ms=delivery.next_attempt_ms)
+        if timer.kind is TimerKind.WEBHOOK_MANUAL:  # it leaves the state as it is, until it succeeds
+            trigger, delivery = Trigger.MANUAL, outbox.count_manual(tx, timer.subject)
+        else:  # one that waits for its turn gets another timer by `_release_next`
+            ordered = account.order is Order.CONVERSATION
+            trigger, delivery = Trigger.SCHEDULED, outbox.claim(tx, timer.subject, now_ms, ordered=ordered)
+        if delivery is None:
+            return None
         first_failed_ms = now_ms if delivery.first_failed_ms is None else delivery.first_failed_ms
         attempt = Attempt(
             delivery_seq=delivery.seq,
@@ -278,26 +283,27 @@ class Dispatcher:
             offset_ms=max(0, now_ms - first_failed_ms),
         )
         outbox.begin_attempt(tx, attempt)
-        self._tell(tx, EventType.ATTEMPT_BEGUN, delivery, now_ms)
+        _record_event(tx, EventType.ATTEMPT_BEGUN, delivery, now_ms)
+        message = messages.get(tx, delivery.message_seq) if account.name in self._faults.webhook else None
         # user name and password belong to the URL that is posted to, which need not be the account's present one
         authorization = callback_authorization(replace(account, client_url=delivery.url))
-        return partial(self._attempt, delivery, attempt, authorization)
+        return partial(self._attempt, delivery, message, attempt, authorization)
 
     async def _attempt(
-        self, delivery: WebhookDelivery, attempt: Attempt, authorization: str | None
+        self, delivery: WebhookDelivery, message: Message | None, attempt: Attempt, authorization: str | None
     ) -> FinishStep | None:
         use = None
-        if delivery.account in self._faults.webhook:
-            use = self._faults.take(FaultOn.WEBHOOK, delivery.account, partial(_message, delivery))
+        if message is not None:  # a fault is taken before anything is awaited: in the order in which attempts begin
+            use = self._faults.take(FaultOn.WEBHOOK, delivery.account, partial(_as_posted, message, delivery))
         post = partial(self._poster.post, delivery.url, delivery.body, authorization)
         outcome = await post() if use is None else await _struck(use, post)
         if outcome is None:  # there is nobody left to post to, or the next start takes it up again
             return None
-        self._pace(lane_of(delivery.url), partial(retry.throttle, outcome=outcome))
+        self._rate_limit(queue_of(delivery.url), partial(retry.throttle, outcome=outcome))
         return partial(self._end, delivery, attempt, outcome, use)
 
     async def _end(self, delivery: WebhookDelivery, attempt: Attempt, outcome: Outcome, use: Use | None) -> None:
-        """Record an outcome. The lane is free by now, so that the next attempt can begin in the same commit."""
+        """Record an outcome. The queue has room by now, so that the next attempt can begin in the same commit."""
         while True:
             try:
                 await self._database.write(partial(self._record, attempt, outcome, use, delivery.state))
@@ -324,12 +330,12 @@ class Dispatcher:
         if attempt.trigger is Trigger.MANUAL:
             cancelled_meanwhile = delivery.state is DeliveryState.CANCELLED is not before
             if retry.is_success(outcome) and delivery.state is not DeliveryState.DELIVERED and not cancelled_meanwhile:
-                outbox.drop_timers(tx, delivery.seq, TimerKind.WEBHOOK)
+                _unschedule(tx, delivery.seq)
                 _set_state(tx, delivery, DeliveryState.DELIVERED)
-                _release_next(tx, delivery, now_ms)
+                _release_next(tx, delivery, account, now_ms)
         elif delivery.state is DeliveryState.IN_FLIGHT:
             self._follow(tx, delivery, account, outcome, now_ms)
-        self._tell(tx, EventType.ATTEMPT_MADE, delivery, now_ms)
+        _record_event(tx, EventType.ATTEMPT_MADE, delivery, now_ms)
 
     def _follow(self, tx: Tx, delivery: WebhookDelivery, account: Account, outcome: Outcome, now_ms: int) -> None:
         first_failed_ms = now_ms if delivery.first_failed_ms is None else delivery.first_failed_ms
@@ -352,46 +358,30 @@ class Dispatcher:
         if delivery.taken_up:
             outbox.taken_up_is_over(tx, delivery.seq)
         if decision.next_attempt_ms is not None:
-            _schedule(tx, delivery, decision.next_attempt_ms)
-        else:  # whatever the order is by now: one that waits for its turn must not wait for ever
-            _release_next(tx, delivery, now_ms)
-
-    def _tell(self, tx: Tx, news: EventType, delivery: WebhookDelivery, at_ms: int) -> None:
-        journal.record(tx, news, at_ms=at_ms, account=delivery.account, subject=delivery.seq, msisdn=delivery.msisdn)
+            _schedule(tx, delivery, decision.next_attempt_ms, now_ms=now_ms)
+        else:
+            _release_next(tx, delivery, account, now_ms)
 
 
-def _message(delivery: WebhookDelivery) -> Message:
-    """The MO message of a webhook delivery, from its frozen body: a fault is taken at once, without a look into the
-    store, so that attempts are struck in the order in which they begin. Of an edited body, what it still says."""
-    body = _values(delivery.body)
-    text = body.get("message", "")
-    measured = measure(text)
-    return Message(
-        seq=delivery.message_seq,
-        account=delivery.account,
-        direction=Direction.MO,
-        msisdn=delivery.msisdn,
-        shortcode=delivery.shortcode,
-        text=text,
-        session_id=body.get("session_id", ""),
-        ref_id=body.get("ref_id"),
-        sent_date=body.get("sent_date", ""),
-        at_ms=delivery.created_ms,
-        telco=body.get("telco", ""),
+def _as_posted(message: Message, delivery: WebhookDelivery) -> Message:
+    """The MO message of a webhook delivery; with what its body still says, if somebody edited that."""
+    if not delivery.edited:
+        return message
+    try:
+        value = decode_json(delivery.body)
+    except ValueError:
+        value = None
+    said = {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
+    measured = measure(said.get("message", ""))
+    return replace(
+        message,
+        text=said.get("message", ""),
+        session_id=said.get("session_id", ""),
+        ref_id=said.get("ref_id"),
+        telco=said.get("telco", ""),
         encoding=measured.encoding,
         segments=measured.segments,
-        state=MessageState.ROUTED,
-        delivery_seq=delivery.seq,
     )
-
-
-def _values(body: bytes) -> Mapping[str, str]:
-    """The strings in the object that a body is; none if it is no object."""
-    try:
-        value = decode_json(body)
-    except ValueError:
-        return {}
-    return {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
 
 
 async def _struck(use: Use, post: Callable[[], Awaitable[Outcome]]) -> Outcome | None:

@@ -224,7 +224,9 @@ class Network:
             form=texting.msisdn_format or account.msisdn_format,
             turn=turn,
         )
-        delivery = dispatcher.owe(tx, message, seq=seq, url=url, body=body, at_ms=now_ms, hold_ms=texting.hold_ms)
+        delivery = dispatcher.create_delivery(
+            tx, message, seq=seq, url=url, body=body, at_ms=now_ms, hold_ms=texting.hold_ms
+        )
         for _ in range(texting.duplicates):
             dispatcher.duplicate(tx, delivery, message, now_ms)
         return replace(message, state=delivery.state), delivery

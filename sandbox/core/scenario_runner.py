@@ -416,11 +416,11 @@ class ScenarioRunner:
         return scenarios.bind(tx, run, msisdn) if run.is_script else run
 
     def _move(
-        self, tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, news: EventType = EventType.RUN_MOVED
+        self, tx: Tx, run: Run, msisdn: Msisdn | None, cursor: Cursor, kind: EventType = EventType.RUN_MOVED
     ) -> None:
         """Write down where the run stands now."""
         at_ms = self._clock.now_ms()
-        seq = journal.record(tx, news, at_ms=at_ms, account=run.account, subject=run.seq, msisdn=msisdn)
+        seq = journal.record(tx, kind, at_ms=at_ms, account=run.account, subject=run.seq, msisdn=msisdn)
         scenarios.put_cursor(tx, run, msisdn, cursor, moved=seq)
 
     def _loops(self, message: Message) -> bool:

@@ -1,21 +1,24 @@
-"""Everything that is due later: timers taken from the store when their moment comes, in real or in virtual time.
+"""Job scheduler: runs timers when they are due, in real or in virtual time, with limits for each queue.
 
-A timer's handler runs inside the transaction that removes the timer; the job that it returns, if any, runs after the
-commit. What the timers mean is known to the handlers alone.
+What is due later is a row in `timers`, what is due now is held in memory alone. A timer's handler runs inside the
+transaction that takes the timer; the job that it returns, if any, runs after the commit. What the timers mean is known
+to the handlers alone.
 """
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice, takewhile
 
-from sandbox.clock import Clock
+from sandbox.clock import LAST_MS, Clock
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
 from sandbox.store import outbox
-from sandbox.store.database import Database, Due, Queries, Tx
+from sandbox.store.database import Database, Dropped, Due, Queries, TimerChange, Tx
 
 FOLLOW_UPS = 256
 """Timers beyond those that were due when a moment began, after which it is over all the same: others may be busy."""
@@ -25,11 +28,12 @@ POSTPONED_MS = 60_000
 """How much later a timer is tried again whose handler broke a promise."""
 
 FIRSTS = 8
-"""So many times `concurrency` is the most jobs at once when each of those beyond it is the only one of its lane."""
+"""So many times `concurrency` is the most jobs at once when each of those beyond it is the only one of its queue."""
 
 FinishStep = Callable[[], Awaitable[None]]
 Job = Callable[[], Awaitable[FinishStep | None]]
-"""What is to be done after the commit. The rest of it, if any, runs outside the lane's limit, but time waits for it."""
+"""Coroutine started after the commit. It may return a second one (finish step), which leaves the queue's limit to the
+next; `advance` waits for both."""
 Handler = Callable[[Tx, Timer], Job | None]
 Chore = Callable[[Tx, int], int]
 """What has to be done again and again: gets the present moment in `_ms`, returns that at which it is due next."""
@@ -37,29 +41,46 @@ Chore = Callable[[Tx, int], int]
 log = logging.getLogger(__name__)
 
 
-class _Lane:
-    """Timers that share a limit: how many of them run, when the next is due, and how fast they may start."""
+class _Queue:
+    """Timers that share a limit: which are due now, when the next row is due, how many run, and their rate limit."""
 
-    __slots__ = ("due_ms", "jobs", "not_before_ms", "per_second", "resting")
+    __slots__ = ("finishing", "jobs", "not_before_ms", "per_second", "ready", "row_ms")
 
     def __init__(self) -> None:
-        self.due_ms: int | None = None
+        self.row_ms: int | None = None  # when the earliest of those that have a row is due
+        self.ready: OrderedDict[int, Timer] = OrderedDict()  # by subject: those that have none, the earliest first
         self.not_before_ms = 0
         self.per_second: float | None = None
         self.jobs = 0  # that have not ended
-        self.resting = 0  # those of them whose rest is under way
+        self.finishing = 0  # those of them whose finish step is under way
+
+    @property
+    def ready_ms(self) -> int | None:
+        return next((it.due_ms for it in self.ready.values()), None)
 
     @property
     def next_ms(self) -> int | None:
         """When the next timer may start."""
-        return None if self.due_ms is None else max(self.due_ms, self.not_before_ms)
+        due_ms = min((ms for ms in (self.row_ms, self.ready_ms) if ms is not None), default=None)
+        return None if due_ms is None else max(due_ms, self.not_before_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TimerBatch:
+    """Timers of one queue to take in one write, at `most` so many: those in `ready`, or else rows that are due by
+    `until_ms`; and if there is room, those that the same transaction made and that are due before."""
+
+    queue: str
+    most: int
+    ready: Sequence[Timer]
+    until_ms: int
 
 
 class Scheduler:
-    """Runs timers when they are due: at most `concurrency` jobs at once, `per_lane` of them in one lane.
+    """Runs timers when they are due: at most `concurrency` jobs at once, `per_queue` of them in one queue.
 
-    The first job of a lane has room even so, up to `FIRSTS` times as many: lanes whose jobs hang delay no other lane.
-    Until their rest has ended, jobs count for the double of these limits.
+    The first job of a queue has room even so, up to `FIRSTS` times as many: queues whose jobs hang delay no other.
+    Until their finish step has ended, jobs count for the double of these limits.
     """
 
     def __init__(
@@ -68,18 +89,18 @@ class Scheduler:
         clock: Clock,
         *,
         concurrency: int = 32,
-        per_lane: int = 4,
+        per_queue: int = 4,
     ) -> None:
         self._database = database
         self._clock = clock
         self._handlers: dict[TimerKind, Handler] = {}
-        self._chores: dict[str, Chore] = {}  # by the lane that is theirs alone
+        self._chores: dict[str, Chore] = {}  # by the queue that is theirs alone
         self._concurrency = concurrency
-        self._per_lane = per_lane
-        self._lanes: dict[str, _Lane] = {}
+        self._per_queue = per_queue
+        self._queues: dict[str, _Queue] = {}
         self._begun = 0  # timers taken so far, each with its number
         self._running: dict[int, str] = {}  # number of the timer -> account, of the jobs under way
-        self._resting = 0  # those of them whose rest is under way
+        self._finishing = 0  # those of them whose finish step is under way
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._step = asyncio.Event()  # set, and replaced by another, whenever a job ends or there is nothing to do
@@ -96,22 +117,36 @@ class Scheduler:
         self._chores[name] = chore
         self.added([Due(name, self._clock.now_ms())])
 
-    def added(self, due: Sequence[Due]) -> None:
+    def added(self, changes: Sequence[TimerChange]) -> None:
         """Hear of committed timers. The database calls this in the order of its commits."""
-        for each in due:
-            lane = self._lane(each.lane)
-            if each.exact or (each.due_ms is not None and (lane.due_ms is None or each.due_ms < lane.due_ms)):
-                lane.due_ms = each.due_ms
+        for each in changes:
+            match each:
+                case Timer():
+                    self._queue(each.queue).ready[each.subject] = each
+                case Due(queue=name, due_ms=due_ms, exact=exact):
+                    queue = self._queue(name)
+                    if exact or (due_ms is not None and (queue.row_ms is None or due_ms < queue.row_ms)):
+                        queue.row_ms = due_ms
+                case Dropped():
+                    self._drop(each)
         self.wake()
 
+    def _drop(self, dropped: Dropped) -> None:
+        for queue in self._queues.values():
+            if dropped.subject is not None:
+                queue.ready.pop(dropped.subject, None)
+            else:
+                for timer in [it for it in queue.ready.values() if dropped.account in (None, it.account)]:
+                    del queue.ready[timer.subject]
+
     def wake(self) -> None:
-        """Look at the lanes again: a timer came, the clock was moved, or a job ended."""
+        """Look at the queues again: a timer came, the clock was moved, or a job ended."""
         self._idle.clear()
         self._woken.set()
 
-    def pace(self, lane: str, change: Callable[[float | None], float | None]) -> None:
-        """Set how many timers of a lane may start in a second, from how many it was; None means as many as come."""
-        it = self._lane(lane)
+    def rate_limit(self, queue: str, change: Callable[[float | None], float | None]) -> None:
+        """Set how many timers of a queue may start in a second, from how many it was; None means as many as come."""
+        it = self._queue(queue)
         before, it.per_second = it.per_second, change(it.per_second)
         if it.per_second is None:
             it.not_before_ms = 0
@@ -119,11 +154,11 @@ class Scheduler:
             it.not_before_ms = max(it.not_before_ms, self._clock.now_ms() + round(1000 / it.per_second))
 
     def forget(self) -> None:
-        """Know of no timer any more, hold no lane back, and end an advance: for when everything was forgotten."""
-        for name, lane in self._lanes.items():
-            lane.due_ms = self._clock.now_ms() if name in self._chores else None
-            lane.per_second = None
-            lane.not_before_ms = 0
+        """Know of no row any more, hold no queue back, and end an advance: for when everything was forgotten."""
+        for name, queue in self._queues.items():
+            queue.row_ms = self._clock.now_ms() if name in self._chores else None
+            queue.per_second = None
+            queue.not_before_ms = 0
         self._until_ms = None
         self.wake()
 
@@ -138,13 +173,15 @@ class Scheduler:
 
     def _shifted(self, by_ms: int, change: Callable[[int], None]) -> None:
         change(by_ms)
-        for name, lane in self._lanes.items():
+        for name, queue in self._queues.items():
             if name in self._chores:  # which go by the moments of what is recorded, and those stay as they are
-                lane.due_ms = self._clock.now_ms()
-            elif lane.due_ms is not None:
-                lane.due_ms += by_ms
-            if lane.not_before_ms:
-                lane.not_before_ms += by_ms
+                queue.row_ms = self._clock.now_ms()
+            elif queue.row_ms is not None:
+                queue.row_ms += by_ms
+            for timer in list(queue.ready.values()):
+                queue.ready[timer.subject] = replace(timer, due_ms=timer.due_ms + by_ms)
+            if queue.not_before_ms:
+                queue.not_before_ms += by_ms
         if self._until_ms is not None:
             self._until_ms += by_ms
         self.wake()
@@ -157,14 +194,24 @@ class Scheduler:
             log.error("Cannot follow the system's clock yet: %s", error)
             await self._clock.pause(AGAIN_S)
 
-    def starts_ms(self, lane: str, due_ms: int) -> int:
-        """When a timer of the lane may start: when it is due, or when the lane's pace allows it."""
-        return max(due_ms, self._lanes[lane].not_before_ms) if lane in self._lanes else due_ms
+    def starts_ms(self, queue: str, due_ms: int) -> int:
+        """When a timer of the queue may start: when it is due, or when the queue's rate limit allows it."""
+        return max(due_ms, self._queues[queue].not_before_ms) if queue in self._queues else due_ms
 
-    def next_timers(self, db: Queries, *, limit: int) -> Sequence[Timer]:
-        """What is due next, earliest first, with the moments at which it may start."""
-        timers = [replace(it, due_ms=self.starts_ms(it.lane, it.due_ms)) for it in outbox.timers(db, limit=limit)]
-        return sorted(timers, key=lambda it: (it.due_ms, it.id))
+    def next_timers(self, *, limit: int) -> Callable[[Queries], Sequence[Timer]]:
+        """What is due next, earliest first, with the moments at which it may start: a function for `database.read`."""
+        ready = [it for queue in self._queues.values() for it in islice(queue.ready.values(), limit)]
+
+        def read(db: Queries) -> Sequence[Timer]:
+            timers = sorted([*outbox.timers(db, limit=limit), *ready], key=lambda it: it.due_ms)[:limit]
+            starting = [replace(it, due_ms=self.starts_ms(it.queue, it.due_ms)) for it in timers]
+            return sorted(starting, key=lambda it: it.due_ms)
+
+        return read
+
+    def ready(self, account: str) -> Sequence[Timer]:
+        """Those timers of an account that are due now and have no row."""
+        return [it for queue in self._queues.values() for it in queue.ready.values() if it.account == account]
 
     def busy(self, account: str) -> bool:
         """Whether a job of the account is under way."""
@@ -191,7 +238,7 @@ class Scheduler:
     async def _load(self) -> None:
         while not self._stopping:
             try:
-                self.added([Due(lane, due_ms) for lane, due_ms in await self._database.read(outbox.lanes)])
+                self.added([Due(queue, due_ms) for queue, due_ms in await self._database.read(outbox.queues)])
                 return
             except StorageError as error:
                 log.error("Timers have to wait: %s", error)
@@ -252,6 +299,7 @@ class Scheduler:
         if self._idle.is_set():
             return
         due = await self._database.read(partial(outbox.count_due, now_ms=self._clock.now_ms()))
+        due += sum(len(queue.ready) for queue in self._queues.values())
         enough = self._begun + due + FOLLOW_UPS
         while not (self._idle.is_set() or self._stopping or self._begun >= enough):
             await self._step.wait()
@@ -262,126 +310,144 @@ class Scheduler:
     def _next_after(self, now_ms: int) -> int | None:
         """When the next timer may start that has to wait for the clock; what is due already only waits for room."""
         return min(
-            (due for lane in self._lanes.values() if (due := lane.next_ms) is not None and due > now_ms), default=None
+            (due for queue in self._queues.values() if (due := queue.next_ms) is not None and due > now_ms),
+            default=None,
         )
 
     def _stepped(self) -> None:
         step, self._step = self._step, asyncio.Event()
         step.set()
 
-    def _lane(self, name: str) -> _Lane:
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = _Lane()
-        return lane
+    def _queue(self, name: str) -> _Queue:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue()
+        return queue
 
     def _wake_at_ms(self) -> int | None:
-        """The moment of the next timer whose lane has room; a full lane wakes the scheduler when a job leaves it."""
-        running = len(self._running) - self._resting
+        """The moment of the next timer whose queue has room; a full queue wakes the scheduler when a job leaves it."""
+        running = len(self._running) - self._finishing
         return min(
-            (due for lane in self._lanes.values() if (due := lane.next_ms) is not None and self._room(lane, running)),
+            (due for it in self._queues.values() if (due := it.next_ms) is not None and self._room(it, running)),
             default=None,
         )
 
-    def _room(self, lane: _Lane, running: int) -> int:
-        """How many more jobs of a lane may start, with so many running in all."""
-        unended = 2 * self._per_lane - lane.jobs
-        if running + self._resting >= FIRSTS * self._concurrency or unended <= 0:
+    def _room(self, queue: _Queue, running: int) -> int:
+        """How many more jobs of a queue may start, with so many running in all."""
+        unended = 2 * self._per_queue - queue.jobs
+        if running + self._finishing >= FIRSTS * self._concurrency or unended <= 0:
             return 0
-        here = lane.jobs - lane.resting
-        room = min(self._concurrency - running, self._per_lane - here, unended)
+        here = queue.jobs - queue.finishing
+        room = min(self._concurrency - running, self._per_queue - here, unended)
         return room if room > 0 else int(here == 0)
 
     async def _start_due(self, jobs: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there is room, and start its jobs. True if there was anything to take."""
         now_ms = self._clock.now_ms()
-        running = len(self._running) - self._resting
-        wanted: list[tuple[str, int]] = []
-        for name, lane in list(self._lanes.items()):
-            due_ms = lane.next_ms
+        running = len(self._running) - self._finishing
+        wanted: list[_TimerBatch] = []
+        for name, queue in list(self._queues.items()):
+            due_ms = queue.next_ms
             if due_ms is None:
-                if lane.jobs == 0 and lane.per_second is None:
-                    del self._lanes[name]
+                if queue.jobs == 0 and queue.per_second is None:
+                    del self._queues[name]
                 continue
-            take = self._room(lane, running)
+            take = self._room(queue, running)
             if due_ms > now_ms or not take:
                 continue
-            if lane.per_second is not None:
+            if queue.per_second is not None:
                 take = 1
-                lane.not_before_ms = now_ms + round(1000 / lane.per_second)
-            wanted.append((name, take))
+                queue.not_before_ms = now_ms + round(1000 / queue.per_second)
+            wanted.append(self._batch(name, take))
             running += take
         if not wanted:
             return False
         try:
             self._start(jobs, await self._database.write(partial(self._take, wanted)))
         except Exception:  # whoever it was, the others must not wait for it
-            await self._start_singly(jobs, [lane for lane, _ in wanted])
-        for name, _ in wanted:  # to the end of the queue, so that no lane keeps the room for itself
-            self._lanes[name] = self._lanes.pop(name)
+            await self._start_singly(jobs, [each.queue for each in wanted])
+        for each in wanted:  # to the end of the line, so that no queue keeps the room for itself
+            self._queues[each.queue] = self._queues.pop(each.queue)
         self._stepped()
         return True
 
-    async def _start_singly(self, jobs: asyncio.TaskGroup, lanes: Sequence[str]) -> None:
-        """Take one timer of each lane, each for itself. One whose handler broke a promise is postponed."""
+    def _batch(self, name: str, most: int) -> _TimerBatch:
+        """The earliest timers of a queue: either rows or those without one, whichever come first."""
+        queue = self._queue(name)
+        row_ms, ready_ms = queue.row_ms, queue.ready_ms
+        ready = list(islice(takewhile(lambda it: row_ms is None or it.due_ms < row_ms, queue.ready.values()), most))
+        until_ms = row_ms if ready else ready_ms
+        return _TimerBatch(queue=name, most=most, ready=ready, until_ms=LAST_MS if until_ms is None else until_ms)
+
+    async def _start_singly(self, jobs: asyncio.TaskGroup, queues: Sequence[str]) -> None:
+        """Take one timer of each queue, each for itself. One whose handler broke a promise is postponed."""
         refused: StorageError | None = None
-        for lane in lanes:
+        for name in queues:
+            batch = self._batch(name, 1)
             try:
-                self._start(jobs, await self._database.write(partial(self._take, [(lane, 1)])))
+                self._start(jobs, await self._database.write(partial(self._take, [batch])))
             except StorageError as error:  # of the machine, not of the timer
                 refused = error
             except Exception:
-                log.exception("A timer of the lane %s failed, and has to wait for a minute", lane)
+                log.exception("A timer of the queue %s failed, and has to wait for a minute", name)
                 with suppress(StorageError):  # it is due again at once, and may be postponed then
-                    await self._database.write(partial(self._postpone, lane))
+                    await self._database.write(partial(self._postpone, batch))
         if refused is not None:
             log.error("Timers have to wait: %s", refused)
             await self._clock.pause(AGAIN_S)
 
     def _start(self, jobs: asyncio.TaskGroup, taken: Sequence[tuple[Timer, Job | None]]) -> None:
         for timer, job in taken:
+            queue = self._queue(timer.queue)
+            if queue.ready.get(timer.subject) is timer:  # and none that came after it
+                del queue.ready[timer.subject]
             self._begun += 1
             if job is not None:
-                self._lane(timer.lane).jobs += 1
+                queue.jobs += 1
                 self._running[self._begun] = timer.account
-                jobs.create_task(self._perform(self._begun, timer.lane, job))
+                jobs.create_task(self._perform(self._begun, timer.queue, job))
 
-    def _take(self, wanted: Sequence[tuple[str, int]], tx: Tx) -> Sequence[tuple[Timer, Job | None]]:
+    def _take(self, batches: Sequence[_TimerBatch], tx: Tx) -> Sequence[tuple[Timer, Job | None]]:
         now_ms = self._clock.now_ms()
         taken: list[tuple[Timer, Job | None]] = []
-        for lane, most in wanted:
-            if lane in self._chores:
-                tx.due.append(Due(lane, self._chores[lane](tx, now_ms), exact=True))
+        for each in batches:
+            if each.queue in self._chores:
+                tx.due.append(Due(each.queue, self._chores[each.queue](tx, now_ms), exact=True))
                 continue
-            taken += [
-                (timer, self._handlers[timer.kind](tx, timer)) for timer in outbox.take_due(tx, lane, now_ms, most)
-            ]
+            timers = each.ready or outbox.take_due(tx, each.queue, min(now_ms, each.until_ms), each.most)
+            made = (it for it in tx.due if isinstance(it, Timer) and it.queue == each.queue)
+            timers = list(islice(chain(timers, (it for it in made if it.due_ms < each.until_ms)), each.most))
+            taken += [(timer, self._handlers[timer.kind](tx, timer)) for timer in timers]
         return taken
 
-    def _postpone(self, lane: str, tx: Tx) -> None:
+    def _postpone(self, batch: _TimerBatch, tx: Tx) -> None:
         now_ms = self._clock.now_ms()
-        outbox.postpone(tx, lane, now_ms, now_ms + POSTPONED_MS)
+        for it in batch.ready:  # of which there is one
+            outbox.set_timer(tx, replace(it, due_ms=now_ms + POSTPONED_MS))
+            tx.due.append(Dropped(subject=it.subject))
+        if not batch.ready:
+            outbox.postpone(tx, batch.queue, min(now_ms, batch.until_ms), now_ms + POSTPONED_MS)
 
-    async def _perform(self, number: int, lane: str, job: Job) -> None:
+    async def _perform(self, number: int, queue: str, job: Job) -> None:
         try:
-            rest = await job()
-            if rest is not None:
-                await self._perform_rest(lane, rest)
-        except Exception:  # one broken job must not stop the others; what it owed is found at the next start
-            log.exception("A job of the lane %s failed", lane)
+            finish = await job()
+            if finish is not None:
+                await self._finish(queue, finish)
+        except Exception:  # one broken job must not stop the others; its delivery is found at the next start
+            log.exception("A job of the queue %s failed", queue)
         finally:
-            self._lane(lane).jobs -= 1
+            self._queue(queue).jobs -= 1
             del self._running[number]
             self._stepped()
             self.wake()
 
-    async def _perform_rest(self, lane: str, rest: FinishStep) -> None:
-        it = self._lane(lane)
-        it.resting += 1
-        self._resting += 1
+    async def _finish(self, queue: str, finish: FinishStep) -> None:
+        it = self._queue(queue)
+        it.finishing += 1
+        self._finishing += 1
         self.wake()
         try:
-            await rest()
+            await finish()
         finally:
-            self._resting -= 1
-            it.resting -= 1
+            self._finishing -= 1
+            it.finishing -= 1

@@ -1,4 +1,4 @@
-"""Waiting for messages and verifying them: long polls that the news wakes.
+"""Waiting for messages and verifying them: long polls that events wake.
 
 Nothing here changes what is recorded. Time-outs are real seconds, because the application's own clock is real; on a
 clock that stands still a wait lets it jump to the account's next timer as soon as nothing else can happen.
@@ -23,7 +23,7 @@ from sandbox.store.database import Database, Queries
 
 T = TypeVar("T")
 
-QUIET_S = 0.01  # without news of the account, before a clock that stands still may jump
+QUIET_S = 0.01  # without an event of the account, before a clock that stands still may jump
 MOST = 10_000  # messages that a search goes through
 NEAR = 3  # near misses in an answer
 LOOKED_AT = 200  # newest messages among which they are looked for
@@ -83,19 +83,19 @@ class Watch:
         """
         return await self._watch(account, match, times, within_s, after, early=times.at_most is None)
 
-    async def hear(self, account: str, news: Subscription, wanted: Callable[[Event], bool], timeout_s: float) -> None:
-        """Return when there is news that is `wanted`, or none to come any more, or after `timeout_s` real seconds."""
-        await self._news(account, news, wanted, stopwatch() + timeout_s, wanting=True)
+    async def hear(self, account: str, events: Subscription, wanted: Callable[[Event], bool], timeout_s: float) -> None:
+        """Return when an event is `wanted`, or none will come any more, or after `timeout_s` real seconds."""
+        await self._next_wanted(account, events, wanted, stopwatch() + timeout_s, wanting=True)
 
     async def _watch(
         self, account: str, match: Match, times: Times, timeout_s: float, after: int, *, early: bool
     ) -> Waited:
-        """Look, and look again with the news, until it is decided; `early`: enough is enough."""
+        """Look, and look again with each event, until it is decided; `early`: enough is enough."""
         end = stopwatch() + timeout_s
         kinds = _COMING if match.state is None else _COMING | _CHANGING
         dropped = True
-        while dropped:  # more news than anyone could hear: subscribe anew, and look again
-            with self._bus.subscribe(partial(_concerns, account)) as news:
+        while dropped:  # more events than a subscription holds: subscribe anew, and look again
+            with self._bus.subscribe(partial(_concerns, account)) as events:
                 while True:
                     likely, seq = await self._database.read(partial(_likely, account, match, after))
                     found = await _aside(match, partial(_fitting, match, likely))
@@ -104,57 +104,60 @@ class Watch:
                     if (
                         too_many
                         or (early and not wanting)
-                        or not await self._news(account, news, partial(_tells, kinds), end, wanting)
+                        or not await self._next_wanted(account, events, partial(_tells, kinds), end, wanting)
                     ):
                         break
-            dropped = news.dropped
+            dropped = events.dropped
         if times.met(len(found)):
             return Waited(satisfied=True, messages=found, near_misses=(), seq=seq)
-        newest = await self._database.read(lambda db: messages.page(db, account=account, after=after, limit=LOOKED_AT))
+        newest = await self._database.read(
+            lambda db: messages.page(db, account=account, after=after, before=seq + 1, limit=LOOKED_AT)
+        )
         near = await _aside(match, partial(matching.nearest, match, newest, NEAR))
         return Waited(satisfied=False, messages=found, near_misses=near, seq=seq)
 
-    async def _news(
-        self, account: str, news: Subscription, telling: Callable[[Event], bool], end: float, wanting: bool
+    async def _next_wanted(
+        self, account: str, events: Subscription, telling: Callable[[Event], bool], end: float, wanting: bool
     ) -> bool:
-        """Return True when there is news that is `telling`, False when the time is over.
+        """Return True when an event is `telling`, False when the time is over.
 
         While somebody is `wanting` more, a clock that stands still jumps as soon as the account is quiet.
         """
         quiet_since, in_flight = stopwatch(), False
         while (now := stopwatch()) < end and not self._bus.closed:
             jumping = wanting and self._clock.frozen
-            entry = await _next(news, min(end - now, QUIET_S) if jumping else end - now)
-            if entry is not None:
-                if telling(entry):
+            event = await _next(events, min(end - now, QUIET_S) if jumping else end - now)
+            if event is not None:
+                if telling(event):
                     return True
                 quiet_since = stopwatch()
-            elif news.dropped:
+            elif events.dropped:
                 return False
             elif jumping:
                 was_in_flight = in_flight
                 in_flight = self._scheduler.busy(account) or self._faults.delaying(account)
-                if in_flight or was_in_flight:  # no news tells that an answer went out late, to which one may react
+                if in_flight or was_in_flight:  # no event tells that an answer went out late, to which one may react
                     quiet_since = stopwatch()
                 else:
-                    await self._jump(account, news, end, stopwatch() - quiet_since)
+                    await self._jump(account, events, end, stopwatch() - quiet_since)
         return False
 
-    async def _jump(self, account: str, news: Subscription, end: float, quiet_s: float) -> None:
+    async def _jump(self, account: str, events: Subscription, end: float, quiet_s: float) -> None:
         """Let the clock jump to the account's next timer.
 
         The time that a scenario's step gives is the application's, so that it is over only after as much real time.
         """
-        timers = await self._database.read(lambda db: outbox.next_of_account(db, account))
-        if not timers or news.waiting:
+        timers = list(await self._database.read(lambda db: outbox.next_of_account(db, account)))
+        timers += [(it.queue, it.kind, it.due_ms) for it in self._scheduler.ready(account)]
+        if not timers or events.waiting:
             return
-        due_ms, kind = min((self._scheduler.starts_ms(lane, due_ms), kind) for lane, kind, due_ms in timers)
+        due_ms, kind = min((self._scheduler.starts_ms(queue, due_ms), kind) for queue, kind, due_ms in timers)
         if kind is TimerKind.WINDOW and due_ms - self._clock.now_ms() > quiet_s * 1000:
             return
         # Whoever is called now may take longer than there is time, and what is waited for may come before that ends.
         try:
             async with asyncio.timeout(end - stopwatch()), asyncio.TaskGroup() as tasks:
-                hearing = tasks.create_task(_interrupt(news))
+                hearing = tasks.create_task(_interrupt(events))
                 await self._scheduler.advance_to(due_ms)
                 hearing.cancel()
         except TimeoutError:
@@ -165,11 +168,11 @@ class Watch:
 
 
 class _Heard(Exception):
-    """There is news."""
+    """There is an event."""
 
 
-async def _interrupt(news: Subscription) -> None:
-    await news.heard()
+async def _interrupt(events: Subscription) -> None:
+    await events.heard()
     raise _Heard
 
 
@@ -178,21 +181,21 @@ async def _aside(match: Match, work: Callable[[], Sequence[T]]) -> Sequence[T]:
     return work() if match.pattern is None else await asyncio.to_thread(work)
 
 
-def _tells(kinds: Set[EventType], entry: Event) -> bool:
-    if entry.kind is EventType.ACCOUNT_REMOVED:
-        raise NotFound(f"The account {entry.account} was removed.")
-    return entry.kind in kinds
+def _tells(kinds: Set[EventType], event: Event) -> bool:
+    if event.kind is EventType.ACCOUNT_REMOVED:
+        raise NotFound(f"The account {event.account} was removed.")
+    return event.kind in kinds
 
 
-def _concerns(account: str, entry: Event) -> bool:
-    return entry.account == account or (entry.account is None and entry.kind in _GONE)
+def _concerns(account: str, event: Event) -> bool:
+    return event.account == account or (event.account is None and event.kind in _GONE)
 
 
-async def _next(news: Subscription, seconds: float) -> Event | None:
-    """The next entry, or None if none came in time, or none will."""
+async def _next(events: Subscription, seconds: float) -> Event | None:
+    """The next event, or None if none came in time, or none will."""
     try:
         async with asyncio.timeout(seconds):
-            return await anext(news)
+            return await anext(events)
     except (TimeoutError, StopAsyncIteration):
         return None
 

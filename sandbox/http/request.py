@@ -12,6 +12,7 @@ from sandbox.http.access import Disconnected
 from sandbox.http.fields import Fields, Identifier
 from sandbox.model import Account, WebhookDelivery
 from sandbox.store import outbox
+from sandbox.store.database import Queries
 from sandbox.wire.problems import quote
 
 T = TypeVar("T")
@@ -45,9 +46,9 @@ def query_of(request: Request) -> Fields:
     return Fields({name: value for name, value in request.query_params.multi_items() if name != "account"})
 
 
-async def own_delivery(services: Services, account: Account, seq: int) -> WebhookDelivery:
-    """The webhook delivery of that number, which has to be the account's."""
-    found = await services.database.read(lambda db: outbox.get(db, seq))
+def own_delivery(db: Queries, account: Account, seq: int) -> WebhookDelivery:
+    """The webhook delivery of that number. Raises NotFound if it is not the account's."""
+    found = outbox.get(db, seq)
     if found is None or found.account != account.name:
         raise NotFound(f"There is no webhook delivery w{seq} in the account {account.name}.")
     return found

@@ -223,14 +223,15 @@ async def act_on_webhook(request: Request, *, action: str) -> Response:
     list, or the page."""
     services, typed = services_of(request), await typed_by(request)
     edited, before, at = forms.to_redeliver(typed)
-    control, seq = services.control, (await own_delivery(services, account_of(request), seq_of(request, "w"))).seq
+    control, seq = services.control, seq_of(request, "w")
+    await services.database.read(partial(own_delivery, account=account_of(request), seq=seq))
     match action:
         case "attempt":
-            done = await control.attempt(seq, wait_s=None)
+            done, _ = await control.attempt(seq, wait_s=None)
         case "redeliver":
-            done = await control.redeliver(seq, edited=edited, wait_s=None)
+            done, _ = await control.redeliver(seq, edited=edited, wait_s=None)
         case _:
-            done = await control.cancel(seq)
+            done, _ = await control.cancel(seq)
     if typed.get("from") == "thread":
         place = f"/c/{done.shortcode}/{done.msisdn}#m{done.message_seq}"
         return see_other(request, place, before=before, at=at and f"m{at}")

@@ -109,8 +109,12 @@ async def edit(request: Request) -> Response:
     name, copied = given.text("name"), given.text("copy")
     shortcode, msisdn = given.shortcode("shortcode"), given.take(optional("msisdn", Phone(), ""))
     given.done()
-    database = services_of(request).database
-    known = await database.read(lambda db: views.known(db, account.name))
+    known, messages = await services_of(request).database.read(
+        lambda db: (
+            views.known(db, account.name),
+            () if shortcode is None or msisdn is None else said(db, account, shortcode, msisdn),
+        )
+    )
     for each in filter(None, (name, copied)):
         if each not in known:
             raise NotFound(f"There is no scenario {quote(each)} in the account {account.name}.")
@@ -120,8 +124,7 @@ async def edit(request: Request) -> Response:
     if copied is not None:
         return _editor(request, views.copy_of(copied, known[copied][0], known))
     if shortcode is not None and msisdn is not None:
-        found = await database.read(lambda db: said(db, account, shortcode, msisdn))
-        return _editor(request, views.copy_of("recorded", await as_scenario(found), known))
+        return _editor(request, views.copy_of("recorded", await as_scenario(messages), known))
     return _editor(request, views.NEW)
 
 

@@ -10,32 +10,29 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from sandbox.core.scheduler import Scheduler
 from sandbox.core.services import Services
 from sandbox.errors import Conflict, Invalid
 from sandbox.http.fields import TextKind, optional
 from sandbox.http.request import account_of, query_of, seq_of, services_of, while_connected
-from sandbox.model import Account, Fault, Timer
+from sandbox.model import Account
 from sandbox.pages import forms
 from sandbox.pages.forms import Form, complaining, typed_by
 from sandbox.pages.render import first_account, look, page, see_other
 from sandbox.settings import KEYS, Key, Settings, account_from, mask_url
 from sandbox.store import faults as stored_faults
-from sandbox.store.database import Queries
 
 FAULTS = 50  # the newest
 DUE = 8
 POSTS = ("no", "yes")
 
 
-def _shown(db: Queries, scheduler: Scheduler, account: Account) -> tuple[Sequence[Timer], Sequence[Fault]]:
-    return scheduler.next_timers(db, limit=DUE), stored_faults.page(db, account=account.name, limit=FAULTS)
-
-
 async def settings(request: Request, *, form: Form | None = None, status: int = 400) -> Response:
     """The settings page. `status` is that of a form that was not accepted."""
     services, account = services_of(request), account_of(request)
-    frame, (due, faults) = await look(request, partial(_shown, scheduler=services.scheduler, account=account))
+    timers = services.scheduler.next_timers(limit=DUE)
+    frame, (due, faults) = await look(
+        request, lambda db: (timers(db), stored_faults.page(db, account=account.name, limit=FAULTS))
+    )
     url = account.client_url or ""
     now_ms = services.clock.now_ms()
     return page(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sandbox.errors import StorageError
-from sandbox.model import Event
+from sandbox.model import Event, Timer
 from sandbox.store import file
 from sandbox.store.checkpoints import Checkpoints
 
@@ -40,11 +40,24 @@ class Queries(Protocol):
 
 @dataclass(slots=True)
 class Due:
-    """News for the scheduler: a lane's next timer. `exact` replaces what it knew, otherwise the earlier one counts."""
+    """When the next row of a queue in `timers` is due, for the scheduler. `exact` replaces what it knew, otherwise the
+    earlier one counts."""
 
-    lane: str
+    queue: str
     due_ms: int | None
     exact: bool = False
+
+
+@dataclass(slots=True)
+class Dropped:
+    """Timers without a row that the scheduler has to drop: those of a subject, else of an account, else all."""
+
+    subject: int | None = None
+    account: str | None = None
+
+
+TimerChange = Due | Timer | Dropped
+"""What a commit tells the scheduler. A Timer is due now and has no row."""
 
 
 class Insert:
@@ -105,7 +118,7 @@ class Tx:
         self._following = Following()
         self.number = number
         self.news: list[Event] = []
-        self.due: list[Due] = []
+        self.due: list[TimerChange] = []
         self.then: list[Callable[[], None]] = []  # called in the event loop after the commit, before anyone goes on
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
@@ -182,11 +195,11 @@ class _Job:
 class Database:
     """A SQLite file, or memory (`:memory:`), opened for one sandbox alone.
 
-    `committed` is called in the event loop after each commit, before its callers go on, with the news and the due
+    `committed` is called in the event loop after each commit, before its callers go on, with the events and the changed
     timers of that commit in order.
     """
 
-    def __init__(self, path: str, *, committed: Callable[[list[Event], list[Due]], None] | None = None) -> None:
+    def __init__(self, path: str, *, committed: Callable[[list[Event], list[TimerChange]], None] | None = None) -> None:
         self.path = path
         self.in_memory = path == ":memory:"
         self.committed = committed

@@ -17,14 +17,15 @@ DELIVERIES = Table("webhook_deliveries", WebhookDelivery)
 ATTEMPTS = Table(
     "attempts", Attempt, key=("delivery_seq", "number"), renamed={"trigger": "triggered", "kind": "outcome"}
 )
-TIMERS = Table("timers", Timer, key=("id",))
+TIMERS = Table("timers", Timer, key=("id",), renamed={"queue": "lane"})
 OPEN = "state IN ('pending', 'in_flight', 'retrying')"
+_OPEN_IN_CONVERSATION = (
+    f"WHERE account = {{0}}account AND msisdn = {{0}}msisdn AND {OPEN} AND shortcode = {{0}}shortcode"
+)
+_OPEN_BEFORE = f"{_OPEN_IN_CONVERSATION} AND seq < {{0}}seq"
 
-NETWORK_LANE = "network"
-"""The lane of what handsets do later: in the order of its moments, and of its planning where they are the same."""
-
-
-_OPEN_IN_CONVERSATION = f"WHERE account = :account AND msisdn = :msisdn AND {OPEN} AND shortcode = :shortcode"
+NETWORK_QUEUE = "network"
+"""The queue of what handsets do later: in the order of its moments, and of its planning where they are the same."""
 
 
 def insert(tx: Tx, delivery: WebhookDelivery) -> None:
@@ -49,12 +50,12 @@ def of_message(db: Queries, message_seq: int) -> Sequence[WebhookDelivery]:
 
 def open_before(db: Queries, delivery: WebhookDelivery) -> bool:
     """Whether an earlier webhook delivery of the same conversation is still open."""
-    return DELIVERIES.has(db, f"{_OPEN_IN_CONVERSATION} AND seq < :seq", **values_of(delivery))
+    return DELIVERIES.has(db, _OPEN_BEFORE.format(":"), **values_of(delivery))
 
 
 def next_open(db: Queries, delivery: WebhookDelivery) -> WebhookDelivery | None:
     """The oldest open webhook delivery of the same conversation."""
-    return DELIVERIES.first(db, f"{_OPEN_IN_CONVERSATION} ORDER BY seq LIMIT 1", **values_of(delivery))
+    return DELIVERIES.first(db, f"{_OPEN_IN_CONVERSATION.format(':')} ORDER BY seq LIMIT 1", **values_of(delivery))
 
 
 def open_deliveries(db: Queries, account: str | None = None) -> Sequence[WebhookDelivery]:
@@ -98,6 +99,29 @@ def take_up(tx: Tx, seq: int, *, retries_used: int, put_off_ms: int) -> None:
 # Attempts ----------------------------------------------------------------------------------------------------------
 
 
+def claim(tx: Tx, seq: int, now_ms: int, *, ordered: bool) -> WebhookDelivery | None:
+    """Put a webhook delivery in flight for a scheduled attempt, and count the attempt; None if none is due (any more),
+    or if it is `ordered` and an earlier one of its conversation is open. Returns it as it stands then."""
+    turn = f"AND NOT EXISTS (SELECT 1 FROM webhook_deliveries {_OPEN_BEFORE.format('it.')}) " if ordered else ""
+    row = tx.execute(
+        "UPDATE webhook_deliveries AS it SET state = 'in_flight', attempts = attempts + 1, next_attempt_ms = NULL "
+        "WHERE seq = :seq AND state IN ('pending', 'retrying') AND COALESCE(next_attempt_ms, 0) <= :now "
+        f"{turn}RETURNING {DELIVERIES.selected()}",
+        {"seq": seq, "now": now_ms},
+    ).fetchone()
+    return DELIVERIES.read(row) if row else None
+
+
+def count_manual(tx: Tx, seq: int) -> WebhookDelivery | None:
+    """Count an attempt beside the schedule, which leaves the rest as it is; None if there is no such webhook delivery.
+    Returns it as it stands then."""
+    row = tx.execute(
+        f"UPDATE webhook_deliveries SET attempts = attempts + 1 WHERE seq = :seq RETURNING {DELIVERIES.selected()}",
+        {"seq": seq},
+    ).fetchone()
+    return DELIVERIES.read(row) if row else None
+
+
 def begin_attempt(tx: Tx, attempt: Attempt) -> None:
     ATTEMPTS.insert(tx, attempt)
 
@@ -129,13 +153,12 @@ def attempts_under_way(db: Queries) -> Sequence[tuple[int, int]]:
 # Timers ------------------------------------------------------------------------------------------------------------
 
 
-def set_timer(tx: Tx, *, due_ms: int, kind: TimerKind, lane: str, account: str, subject: int, data: str = "") -> None:
+def set_timer(tx: Tx, it: Timer) -> None:
     tx.execute(
-        "INSERT INTO timers (due_ms, kind, lane, account, subject, data) "
-        "VALUES (:due, :kind, :lane, :account, :subject, :data)",
-        {"due": due_ms, "kind": kind, "lane": lane, "account": account, "subject": subject, "data": data},
+        "INSERT INTO timers (due_ms, kind, lane, account, subject, data) VALUES (?, ?, ?, ?, ?, ?)",
+        (it.due_ms, it.kind, it.queue, it.account, it.subject, it.data),
     )
-    tx.due.append(Due(lane, due_ms))
+    tx.due.append(Due(it.queue, it.due_ms))
 
 
 def shift(tx: Tx, by_ms: int) -> None:
@@ -155,15 +178,15 @@ def drop_timers(tx: Tx, subject: int, kind: TimerKind) -> None:
 def set_texting(tx: Tx, texting: TextRequest, *, due_ms: int, subject: int = 0) -> None:
     """Plan a text; `subject` is the scenario's run that it belongs to, and that drops it when it is stopped."""
     data = {each.name: getattr(texting, each.name) for each in fields(TextRequest) if each.name != "account"}
-    set_timer(
-        tx,
+    timer = Timer(
         due_ms=due_ms,
         kind=TimerKind.ORIGINATE,
-        lane=NETWORK_LANE,
+        queue=NETWORK_QUEUE,
         account=texting.account,
         subject=subject,
         data=json.dumps(data),
     )
+    set_timer(tx, timer)
 
 
 def texting_of(timer: Timer) -> TextRequest:
@@ -175,39 +198,42 @@ def _when(timer: Timer) -> tuple[int, int]:
     return timer.due_ms, timer.id
 
 
-def take_due(tx: Tx, lane: str, now_ms: int, most: int) -> Sequence[Timer]:
-    """Remove and return the lane's timers that are due, earliest first, and announce when its next one is."""
+def take_due(tx: Tx, queue: str, now_ms: int, most: int) -> Sequence[Timer]:
+    """Remove and return the queue's timers that are due, earliest first, and announce when its next one is."""
     rows = tx.execute(
         "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
         f"ORDER BY due_ms, id LIMIT :most) RETURNING {TIMERS.selected()}",
-        {"lane": lane, "now": now_ms, "most": most},
+        {"lane": queue, "now": now_ms, "most": most},
     ).fetchall()
-    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
-    tx.due.append(Due(lane, next_ms, exact=True))
+    _tell_next(tx, queue)
     return sorted(map(TIMERS.read, rows), key=_when)
 
 
-def postpone(tx: Tx, lane: str, now_ms: int, until_ms: int) -> None:
-    """Let the lane's earliest timer, if it is due, wait until another moment."""
+def _tell_next(tx: Tx, queue: str) -> None:
+    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": queue}).fetchone()[0]
+    tx.due.append(Due(queue, next_ms, exact=True))
+
+
+def postpone(tx: Tx, queue: str, now_ms: int, until_ms: int) -> None:
+    """Let the queue's earliest timer, if it is due, wait until another moment."""
     tx.execute(
         "UPDATE timers SET due_ms = :until WHERE id = (SELECT id FROM timers WHERE lane = :lane AND due_ms <= :now "
         "ORDER BY due_ms, id LIMIT 1)",
-        {"lane": lane, "now": now_ms, "until": until_ms},
+        {"lane": queue, "now": now_ms, "until": until_ms},
     )
-    next_ms = tx.execute("SELECT MIN(due_ms) FROM timers WHERE lane = :lane", {"lane": lane}).fetchone()[0]
-    tx.due.append(Due(lane, next_ms, exact=True))
+    _tell_next(tx, queue)
 
 
-_LANES = (  # each found from the one before it: to group them would read every timer
+_QUEUES = (  # each found from the one before it: to group them would read every timer
     "WITH RECURSIVE lanes (lane) AS (SELECT MIN(lane) FROM timers UNION ALL "
     "SELECT (SELECT MIN(t.lane) FROM timers t WHERE t.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL) "
     "SELECT lane, (SELECT MIN(t.due_ms) FROM timers t WHERE t.lane = lanes.lane) FROM lanes WHERE lane IS NOT NULL"
 )
 
 
-def lanes(db: Queries) -> Sequence[tuple[str, int]]:
-    """Every lane that has timers, with the moment of its earliest."""
-    return db.execute(_LANES).fetchall()
+def queues(db: Queries) -> Sequence[tuple[str, int]]:
+    """Every queue that has timers, with the moment of its earliest."""
+    return db.execute(_QUEUES).fetchall()
 
 
 def count_due(db: Queries, *, now_ms: int) -> int:
@@ -217,18 +243,18 @@ def count_due(db: Queries, *, now_ms: int) -> int:
 
 
 def next_of_account(db: Queries, account: str) -> Sequence[tuple[str, TimerKind, int]]:
-    """Every lane and kind of which the account has timers, with the moment of its earliest."""
+    """Every queue and kind of which the account has timers, with the moment of its earliest."""
     rows = db.execute(
         "SELECT lane, kind, MIN(due_ms) FROM timers WHERE account = :account GROUP BY lane, kind", {"account": account}
     )
-    return [(lane, TimerKind(kind), due_ms) for lane, kind, due_ms in rows]
+    return [(queue, TimerKind(kind), due_ms) for queue, kind, due_ms in rows]
 
 
 def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
     """What is due next, earliest first."""
     found = (
-        TIMERS.all(db, "WHERE lane = :lane ORDER BY due_ms, id LIMIT :limit", lane=lane, limit=limit)
-        for lane, _ in lanes(db)
+        TIMERS.all(db, "WHERE lane = :lane ORDER BY due_ms, id LIMIT :limit", lane=queue, limit=limit)
+        for queue, _ in queues(db)
     )
     return sorted(chain.from_iterable(found), key=_when)[:limit]
 
@@ -236,15 +262,19 @@ def timers(db: Queries, *, limit: int = 100) -> Sequence[Timer]:
 def planned(db: Queries, account: str, *, limit: int) -> Sequence[Timer]:
     """What the account's handsets do later, earliest first."""
     where = "WHERE lane = :lane AND account = :account ORDER BY due_ms, id LIMIT :limit"
-    return TIMERS.all(db, where, lane=NETWORK_LANE, account=account, limit=limit)
+    return TIMERS.all(db, where, lane=NETWORK_QUEUE, account=account, limit=limit)
 
 
 def backlog(db: Queries, most: int) -> int:
-    """How much waits, counted up to `most`: timers, or open webhook deliveries where these are more. In an ordered
-    conversation those that wait for their turn have no timer."""
+    """How much waits, counted up to `most`: webhook deliveries for an attempt and timers of anything else, or open
+    webhook deliveries where these are more."""
+    idle = f"webhook_deliveries WHERE {OPEN} AND state <> 'in_flight'"
     counts: list[int] = [
         db.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {waiting} LIMIT :most)", {"most": most}).fetchone()[0]
-        for waiting in ("timers", f"webhook_deliveries WHERE {OPEN}")
+        for waiting in (
+            f"{idle} UNION ALL SELECT 1 FROM timers WHERE kind <> 'webhook'",
+            f"webhook_deliveries WHERE {OPEN}",
+        )
     ]
     return max(counts)
 

@@ -6,7 +6,7 @@ stays.
 
 from collections.abc import Mapping
 
-from sandbox.store.database import Queries, Tx
+from sandbox.store.database import Dropped, Queries, Tx
 
 _COUNTED = ("messages", "refusals", "events")
 _OF_ACCOUNTS = (
@@ -29,6 +29,7 @@ def delete_all(tx: Tx, account: str | None) -> None:
     tx.execute("DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM webhook_deliveries" + mine + ")", scope)
     for table in _OF_ACCOUNTS:
         tx.execute(f"DELETE FROM {table}{mine}", scope)
+    tx.due.append(Dropped(account=account))
     if account is None:
         tx.execute("DELETE FROM sent_dates")
     for table in _COUNTED:

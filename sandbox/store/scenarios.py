@@ -311,6 +311,5 @@ def drop_planned(tx: Tx, run: Run, *kinds: TimerKind) -> None:
 
 
 def _set_timer(tx: Tx, run: Run, kind: TimerKind, data: str, due_ms: int) -> None:
-    outbox.set_timer(
-        tx, due_ms=due_ms, kind=kind, lane=outbox.NETWORK_LANE, account=run.account, subject=run.seq, data=data
-    )
+    queue, account = outbox.NETWORK_QUEUE, run.account
+    outbox.set_timer(tx, Timer(due_ms=due_ms, kind=kind, queue=queue, account=account, subject=run.seq, data=data))

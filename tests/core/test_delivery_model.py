@@ -27,8 +27,8 @@ from sandbox.clock import Clock
 from sandbox.core import dispatcher
 from sandbox.core.accounts import AccountCache
 from sandbox.core.bus import Bus
-from sandbox.core.control import Control
-from sandbox.core.dispatcher import Dispatcher, lane_of
+from sandbox.core.control import Attempted, Control
+from sandbox.core.dispatcher import Dispatcher, queue_of
 from sandbox.core.faults import LiveFaults
 from sandbox.core.network import Network, RetentionPolicy
 from sandbox.core.scenario_runner import ScenarioRunner
@@ -43,6 +43,7 @@ from sandbox.model import (
     OutcomeKind,
     Shortcode,
     TextRequest,
+    Timer,
     WebhookDelivery,
 )
 from sandbox.scenario.steps import ChangeHandset
@@ -54,7 +55,7 @@ from tests.core.delivery_model import NEVER, Answer, Model
 T = TypeVar("T")
 
 PLACE = "http://127.0.0.1:9"
-LANE = lane_of(PLACE)
+QUEUE = queue_of(PLACE)
 CONVERSATIONS = 2
 STEPS = 8
 SEED = os.environ.get("DELIVERY_SEED")
@@ -144,7 +145,7 @@ class Story:
     """What happens, one thing after the other, made up as it is played. `log` is for whoever reads a failure.
 
     `whole`: for the bench whose scheduler is real. There an answer takes no virtual time, or never comes, and nobody
-    answers 429: the pace that follows from it has tests of its own.
+    answers 429: the rate limit that follows from it has tests of its own.
     """
 
     seed: int
@@ -259,6 +260,7 @@ class _Direct:
         schema = Path(sandbox.store.__path__[0]) / "schema.sql"
         self.connection.executescript(schema.read_text(encoding="utf-8"))
         self._number = count(1).__next__
+        self.ready: list[Timer] = []  # timers that are due now, without a row
 
     def tx(self) -> Tx:
         return Tx(self.connection, self._number)
@@ -269,6 +271,7 @@ class _Direct:
         tx.flush()
         for then in tx.then:
             then()
+        self.ready += [each for each in tx.due if isinstance(each, Timer)]
         return value
 
     async def read(self, fn: Callable[[Any], T]) -> T:
@@ -295,7 +298,7 @@ class Rules:
             self._database, self._clock, accounts, faults, runner, nobody, self._network, Bus(), nobody
         )
         poster: Any = self
-        self._dispatcher = Dispatcher(self._database, self._clock, accounts, faults, poster, pace=lambda *_: None)
+        self._dispatcher = Dispatcher(self._database, self._clock, accounts, faults, poster, rate_limit=lambda *_: None)
 
     async def post(self, url: str, body: bytes, authorization: str | None) -> Outcome:
         return await _Posted()
@@ -327,7 +330,7 @@ class Rules:
     async def cancel(self, number: int) -> bool:
         return await self._done(self._control.cancel(self._seqs[number]))
 
-    async def _done(self, verb: Coroutine[Any, Any, WebhookDelivery]) -> bool:
+    async def _done(self, verb: Coroutine[Any, Any, Attempted]) -> bool:
         try:
             await verb
         except Conflict:
@@ -337,7 +340,7 @@ class Rules:
 
     async def redeliver(self, number: int, answers: Sequence[Answer]) -> bool:
         try:
-            made = await self._control.redeliver(self._seqs[number], wait_s=None)
+            made, _ = await self._control.redeliver(self._seqs[number], wait_s=None)
         except Conflict:
             return False
         return await self._owed(made, answers)
@@ -347,7 +350,7 @@ class Rules:
             coroutine.close()
         self._under_way.clear()
         self._clock.move_to(self._clock.now_ms() + down_ms)
-        dispatcher.recover(self._database.tx(), self._accounts, self._clock.now_ms())
+        await self._database.write(partial(dispatcher.recover, accounts=self._accounts, at_ms=self._clock.now_ms()))
         await self.advance(self._clock.now_ms() - self._begun_ms)
         return True
 
@@ -358,7 +361,7 @@ class Rules:
             now_ms = self._clock.now_ms()
             ends_ms = self._under_way[0][0] if self._under_way else NEVER
             due_ms = connection.execute("SELECT MIN(due_ms) FROM timers").fetchone()[0]
-            begins_ms = NEVER if due_ms is None else max(now_ms, due_ms)
+            begins_ms = now_ms if self._database.ready else NEVER if due_ms is None else max(now_ms, due_ms)
             if min(ends_ms, begins_ms) > until_ms:
                 break
             self._clock.move_to(min(ends_ms, begins_ms))
@@ -370,7 +373,8 @@ class Rules:
 
     def _begin(self) -> None:
         tx = self._database.tx()
-        (timer,) = outbox.take_due(tx, LANE, self._clock.now_ms(), 1)
+        ready = self._database.ready
+        timer = ready.pop(0) if ready else outbox.take_due(tx, QUEUE, self._clock.now_ms(), 1)[0]
         job = self._dispatcher.begin(tx, timer)
         if job is None:
             return
@@ -515,9 +519,9 @@ class Whole:
             is_new=True,
         )
 
-    async def _done(self, verb: Coroutine[Any, Any, WebhookDelivery], *, is_new: bool = False) -> bool:
+    async def _done(self, verb: Coroutine[Any, Any, Attempted], *, is_new: bool = False) -> bool:
         try:
-            delivery = await verb
+            delivery, _ = await verb
         except Conflict:
             return False
         if is_new:

@@ -12,7 +12,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from sandbox import server
 from sandbox.clock import Clock
 from sandbox.core.control import TextResult
-from sandbox.core.dispatcher import lane_of
+from sandbox.core.dispatcher import queue_of
 from sandbox.core.services import Services
 from sandbox.errors import Conflict, NotFound, StorageError
 from sandbox.model import (
@@ -388,7 +387,7 @@ async def test_an_advance_counts_what_the_pace_held_back_as_what_is_due_when_it_
     async with receiving(OK, answer(429)) as receiver, playing(receiver, retry_s=()) as play:
         await play.owe()
         await play.owe("held back", wait=False)
-        timers = await play.services.database.read(partial(play.services.scheduler.next_timers, limit=9))
+        timers = await play.services.database.read(play.services.scheduler.next_timers(limit=9))
         assert [it.due_ms - play.begun_ms for it in timers] == [62]
         assert await play.services.control.advance(61) == 0
         assert await play.services.control.advance(1) == 1
@@ -565,7 +564,7 @@ async def test_an_attempt_by_hand_that_fails_leaves_the_schedule_alone() -> None
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         before = await play.delivery(seq)
-        after = await play.services.control.attempt(seq)
+        after, _ = await play.services.control.attempt(seq)
         assert after == replace(before, attempts=2)
 
 
@@ -582,7 +581,7 @@ async def test_an_attempt_by_hand_that_succeeds_ends_the_schedule() -> None:
 async def test_an_attempt_by_hand_that_is_refused_does_not_reject_what_is_retried() -> None:
     async with receiving(OK, answer(500), answer(404)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        assert (await play.services.control.attempt(seq)).state is DeliveryState.RETRYING
+        assert (await play.services.control.attempt(seq))[0].state is DeliveryState.RETRYING
 
 
 @in_loop
@@ -608,7 +607,7 @@ async def test_what_has_ended_badly_can_be_delivered_by_hand(first: bytes, state
     async with receiving(OK, first) as receiver, playing(receiver, retry_s=()) as play:
         seq = await play.owe()
         before = await play.state(seq)
-        after = await play.services.control.attempt(seq)
+        after, _ = await play.services.control.attempt(seq)
         assert (before, after.state) == (state, DeliveryState.DELIVERED)
 
 
@@ -652,7 +651,7 @@ async def test_redelivering_sends_the_same_bytes_to_the_present_client_url() -> 
 async def test_a_redelivery_is_a_new_webhook_delivery() -> None:
     async with receiving(OK, answer(404)) as receiver, playing(receiver) as play:
         seq = await play.owe()
-        made = await play.services.control.redeliver(seq)
+        made, _ = await play.services.control.redeliver(seq)
         assert (made.state, made.redelivery_of, await play.state(seq)) == (
             DeliveryState.DELIVERED,
             seq,
@@ -665,7 +664,7 @@ async def test_a_redelivery_has_all_the_retries_of_its_own() -> None:
     async with receiving(answer(500)) as receiver, playing(receiver) as play:
         seq = await play.owe()
         await play.advance(3600)
-        made = await play.services.control.redeliver(seq)
+        made, _ = await play.services.control.redeliver(seq)
         await play.advance(3600)
         assert await play.offsets_s(made.seq) == NINE_S
 
@@ -839,6 +838,144 @@ async def test_in_order_turns_are_kept_through_a_restart(tmp_path: Path) -> None
         async with playing(receiver, db=db, order=Order.CONVERSATION) as play:
             await play.advance(3600)
     assert texts(receiver) == [b"1", b"1", b"2", b"3"]
+
+
+@in_loop
+async def test_whatever_waits_for_its_turn_goes_at_once_when_order_no_longer_matters() -> None:
+    async with in_order(answer(500)) as (play, receiver, _):
+        await play.change(order=Order.FREE)
+        await play.services.scheduler.settled()
+        assert texts(receiver) == [b"1", b"2", b"3"]
+
+
+# Due now -----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def held_back() -> AsyncIterator[tuple[Play, Receiver, list[int]]]:
+    """Two texts that wait for the rate limit of a host that answered 429 once, and one of another account."""
+    async with receiving(OK, answer(429)) as receiver:
+        other = replace(DEFAULT_ACCOUNT, name="other", token="another", client_url=receiver.url)
+        async with playing(receiver, per_host=1, retry_s=(), others=[other]) as play:
+            await play.owe("text 0")
+            texted = [await play.text(f"text {number}", wait_s=None) for number in (1, 2)]
+            texted.append(await play.text("text 3", account="other", wait_s=None))
+            yield play, receiver, [each.delivery.seq for each in texted if each.delivery is not None]
+
+
+async def due(play: Play) -> list[int]:
+    """Which webhook deliveries are due next."""
+    return [it.subject for it in await play.services.database.read(play.services.scheduler.next_timers(limit=9))]
+
+
+@in_loop
+async def test_a_webhook_that_is_due_now_has_no_row_among_the_timers_and_is_shown_as_due() -> None:
+    async with held_back() as (play, _, seqs):
+        assert await play.services.database.read(outbox.timers) == []
+        assert await due(play) == seqs
+        assert [(await play.delivery(seq)).next_attempt_ms for seq in seqs] == [play.begun_ms] * 3
+        assert await play.services.control.advance(10_000) == 3
+        assert await due(play) == []
+
+
+@in_loop
+async def test_what_is_cancelled_before_it_could_start_leaves_its_place_to_the_next() -> None:
+    async with held_back() as (play, receiver, seqs):
+        await play.services.control.cancel(seqs[0])
+        assert await due(play) == seqs[1:]
+        await play.advance(0.062)
+        assert texts(receiver) == [b"0", b"2"]
+
+
+@in_loop
+async def test_what_was_delivered_by_hand_before_it_could_start_leaves_its_place_to_the_next() -> None:
+    async with held_back() as (play, receiver, seqs):
+        await play.services.control.attempt(seqs[1])
+        assert seqs[1] not in await due(play)
+        await play.advance(10)
+        assert sorted(texts(receiver)) == [b"0", b"1", b"2", b"3"]
+        assert [len(await play.kinds(seq)) for seq in seqs] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("account", "left"), [("default", 1), ("other", 2), (None, 0)])
+@in_loop
+async def test_what_is_due_is_forgotten_with_its_account(account: str | None, left: int) -> None:
+    async with held_back() as (play, receiver, _):
+        await play.services.control.reset(account)
+        assert len(await due(play)) == left
+        await play.advance(10)
+        assert len(receiver.got) == 1 + left
+
+
+@in_loop
+async def test_what_was_due_when_the_sandbox_stopped_goes_at_the_start_once_each(tmp_path: Path) -> None:
+    db = tmp_path / "sandbox.db"
+    async with receiving(OK, answer(429)) as receiver:
+        async with playing(receiver, db=db, per_host=1, retry_s=()) as play:
+            await play.owe("text 0")
+            seqs = [await play.owe(f"text {number}", wait=False) for number in (1, 2)]
+            assert await play.services.database.read(outbox.timers) == []
+        async with playing(receiver, db=db, retry_s=()) as play:
+            await play.services.scheduler.settled()
+            assert [await play.kinds(seq) for seq in seqs] == [[OutcomeKind.ANSWERED]] * 2
+    assert texts(receiver) == [b"0", b"1", b"2"]
+
+
+# Answers -----------------------------------------------------------------------------------------------------------
+
+
+def made(found: TextResult | tuple[WebhookDelivery, Sequence[Attempt]]) -> tuple[DeliveryState, int]:
+    """The state of a webhook delivery, and how many attempts are told with it."""
+    delivery, attempts = (found.delivery, found.attempts) if isinstance(found, TextResult) else found
+    assert delivery is not None
+    return delivery.state, len(attempts)
+
+
+@in_loop
+async def test_what_is_asked_for_by_hand_is_answered_with_the_attempts_so_far() -> None:
+    async with receiving(OK, answer(503), answer(503)) as receiver, playing(receiver) as play:
+        texted = await play.text()
+        assert texted.delivery is not None
+        assert (made(texted), texted.message and texted.message.state) == (("retrying", 1), "retrying")
+        control, seq = play.services.control, texted.delivery.seq
+        assert made(await control.attempt(seq)) == ("retrying", 2)
+        assert made(await control.cancel(seq)) == ("cancelled", 2)
+        assert made(await control.redeliver(seq)) == ("delivered", 1)
+        assert made(await control.redeliver(seq, wait_s=None)) == ("pending", 0)
+
+
+@in_loop
+async def test_a_wait_for_an_attempt_is_answered_from_one_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with receiving(OK, answer(503)) as receiver, playing(receiver) as play:
+        reads, read = [], play.services.database.read
+
+        async def counted(fn: Callable[[Any], Any]) -> Any:
+            reads.append(fn)
+            return await read(fn)
+
+        await play.services.control.resume()  # a clock that runs looks for no timer to jump to
+        monkeypatch.setattr(play.services.database, "read", counted)
+        texted = await play.text()
+        assert texted.delivery is not None
+        assert len(reads) == 1
+        await play.services.control.attempt(texted.delivery.seq)
+        assert len(reads) == 2
+
+
+@in_loop
+async def test_what_was_done_is_told_though_it_cannot_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with receiving() as receiver, playing(receiver) as play:
+
+        async def refused(fn: Callable[[Any], Any]) -> Any:
+            raise StorageError("the disk has gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(play.services.database, "read", refused)
+            texted = await play.text()
+        assert texted.delivery is not None
+        assert made(texted) == ("pending", 0)
+        await play.services.scheduler.settled()
+        assert await play.state(texted.delivery.seq) == DeliveryState.DELIVERED
 
 
 # After a crash -----------------------------------------------------------------------------------------------------
@@ -1049,7 +1186,7 @@ async def test_the_sandboxs_own_address_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "lane"),
+    ("url", "queue"),
     [
         ("http://example.com/a", "webhook example.com:80"),
         ("http://EXAMPLE.com:80/b", "webhook example.com:80"),
@@ -1058,8 +1195,8 @@ async def test_the_sandboxs_own_address_is_refused(host: str) -> None:
         ("http://[::1]:8000/", "webhook ::1:8000"),
     ],
 )
-def test_each_host_and_port_has_a_lane_of_its_own(url: str, lane: str) -> None:
-    assert lane_of(url) == lane
+def test_each_host_and_port_has_a_queue_of_its_own(url: str, queue: str) -> None:
+    assert queue_of(url) == queue
 
 
 # Beside each other -------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from sandbox.model import (
     OutcomeKind,
     Shortcode,
     TextRequest,
+    Timer,
     TimerKind,
     WebhookDelivery,
 )
@@ -614,7 +615,7 @@ async def test_a_backlog_that_others_fill_as_well_is_counted_again_before_long(m
 def fill_with_timers(tx: Tx) -> None:
     """What does not ask whether there is room."""
     for _ in range(100):
-        outbox.set_timer(tx, due_ms=2**50, kind=TimerKind.LATER, lane="far", account="default", subject=0)
+        outbox.set_timer(tx, Timer(due_ms=2**50, kind=TimerKind.LATER, queue="far", account="default", subject=0))
 
 
 # Moments -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -16,7 +17,7 @@ from sandbox.core.scheduler import FOLLOW_UPS, FinishStep, Job, Scheduler
 from sandbox.errors import StorageError
 from sandbox.model import Timer, TimerKind
 from sandbox.store import outbox
-from sandbox.store.database import Database, Tx
+from sandbox.store.database import Database, Dropped, Tx
 
 P = ParamSpec("P")
 HOUR_MS = 3_600_000
@@ -40,7 +41,7 @@ class Bench:
         self.clock = clock
         self.scheduler = scheduler
         self.ran: list[tuple[float, int]] = []
-        self.gates: dict[str, asyncio.Event] = {}  # a lane's jobs end when its gate is open
+        self.gates: dict[str, asyncio.Event] = {}  # a queue's jobs end when its gate is open
         self.work: dict[int, Job] = {}  # what a subject's job does beside
         self.at_once: dict[str, int] = {}
         self.most_at_once: dict[str, int] = {}
@@ -52,16 +53,16 @@ class Bench:
 
     async def _perform(self, timer: Timer) -> FinishStep | None:
         self.ran.append(((self.clock.now_ms() - self.begun_ms) / 1000, timer.subject))
-        for each in (timer.lane, "all"):
+        for each in (timer.queue, "all"):
             self.at_once[each] = self.at_once.get(each, 0) + 1
             self.most_at_once[each] = max(self.most_at_once.get(each, 0), self.at_once[each])
         self.changed.set()
         try:
-            if timer.lane in self.gates:
-                await self.gates[timer.lane].wait()
+            if timer.queue in self.gates:
+                await self.gates[timer.queue].wait()
             return await self.work[timer.subject]() if timer.subject in self.work else None
         finally:
-            for each in (timer.lane, "all"):
+            for each in (timer.queue, "all"):
                 self.at_once[each] -= 1
 
     @property
@@ -69,19 +70,34 @@ class Bench:
         return [subject for _, subject in self.ran]
 
     async def set(self, *timers: tuple[float, int, str]) -> None:
-        """Set timers (seconds since the start, subject, lane) in one transaction."""
+        """Set timers (seconds since the start, subject, queue) in one transaction."""
 
         def write(tx: Tx) -> None:
-            for after_s, subject, lane in timers:
+            for after_s, subject, queue in timers:
                 due_ms = self.begun_ms + round(after_s * 1000)
-                outbox.set_timer(
-                    tx, due_ms=due_ms, kind=TimerKind.WEBHOOK, lane=lane, account="default", subject=subject
-                )
+                outbox.set_timer(tx, replace(self.timer(subject, queue), due_ms=due_ms))
 
         await self.database.write(write)
 
-    async def due(self, after_s: float, *subjects: int, lane: str = "lane") -> None:
-        await self.set(*((after_s, each, lane) for each in subjects))
+    async def due(self, after_s: float, *subjects: int, queue: str = "queue") -> None:
+        await self.set(*((after_s, each, queue) for each in subjects))
+
+    async def due_now(self, *subjects: int, queue: str = "queue") -> None:
+        """Timers without a row, in one transaction."""
+
+        def write(tx: Tx) -> None:
+            tx.due += [self.timer(each, queue) for each in subjects]
+
+        await self.database.write(write)
+
+    def timer(self, subject: int, queue: str = "queue") -> Timer:
+        due_ms = self.clock.now_ms()
+        return Timer(due_ms=due_ms, kind=TimerKind.WEBHOOK, queue=queue, account="default", subject=subject)
+
+    async def planned(self) -> list[tuple[float, int]]:
+        """What is due next: (seconds since the start, subject)."""
+        timers = await self.database.read(self.scheduler.next_timers(limit=9))
+        return [((it.due_ms - self.begun_ms) / 1000, it.subject) for it in timers]
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Return when jobs have begun that make it true."""
@@ -92,11 +108,11 @@ class Bench:
 
 @asynccontextmanager
 async def running(
-    path: Path | str = ":memory:", *, clock: Clock | None = None, concurrency: int = 32, per_lane: int = 4
+    path: Path | str = ":memory:", *, clock: Clock | None = None, concurrency: int = 32, per_queue: int = 4
 ) -> AsyncIterator[Bench]:
     clock = clock or Clock.virtual()
     database = Database(str(path))
-    scheduler = Scheduler(database, clock, concurrency=concurrency, per_lane=per_lane)
+    scheduler = Scheduler(database, clock, concurrency=concurrency, per_queue=per_queue)
     database.committed = lambda _, due: scheduler.added(due)
     database.open()
     bench = Bench(database, clock, scheduler)
@@ -128,19 +144,19 @@ async def test_one_advance_runs_every_timer_at_exactly_its_moment() -> None:
 
 
 @in_loop
-async def test_timers_of_different_lanes_run_in_order_of_their_moments() -> None:
+async def test_timers_of_different_queues_run_in_order_of_their_moments() -> None:
     async with running() as bench:
-        await bench.due(3, 3, lane="c")
-        await bench.due(1, 1, lane="a")
-        await bench.due(2, 2, lane="b")
-        await bench.due(4, 4, lane="a")
+        await bench.due(3, 3, queue="c")
+        await bench.due(1, 1, queue="a")
+        await bench.due(2, 2, queue="b")
+        await bench.due(4, 4, queue="a")
         await bench.scheduler.advance(10_000)
         assert bench.ran == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
 @in_loop
-async def test_timers_of_one_moment_and_lane_run_in_the_order_they_were_set() -> None:
-    async with running(per_lane=1) as bench:
+async def test_timers_of_one_moment_and_queue_run_in_the_order_they_were_set() -> None:
+    async with running(per_queue=1) as bench:
         await bench.due(1, *range(10))
         await bench.scheduler.advance(1000)
         assert bench.subjects == list(range(10))
@@ -201,13 +217,13 @@ async def test_a_moment_whose_timer_was_dropped_meanwhile_is_no_moment() -> None
 @in_loop
 async def test_an_advance_ends_where_the_clock_is_when_everything_is_forgotten() -> None:
     async with running() as bench:
-        bench.gates["lane"] = asyncio.Event()
+        bench.gates["queue"] = asyncio.Event()
         await bench.due(1, 1)
         async with asyncio.TaskGroup() as tasks:
             advancing = tasks.create_task(bench.scheduler.advance(HOUR_MS))
             await bench.until(lambda: bench.subjects == [1])
             bench.scheduler.forget()
-            bench.gates["lane"].set()
+            bench.gates["queue"].set()
         assert advancing.result() == 1
         assert bench.clock.now_ms() - bench.begun_ms == 1000
 
@@ -216,7 +232,7 @@ async def test_an_advance_ends_where_the_clock_is_when_everything_is_forgotten()
 @in_loop
 async def test_a_jump_of_a_clock_that_stands_still_ends_when_it_is_resumed(first: str) -> None:
     async with running() as bench:
-        bench.gates["lane"] = asyncio.Event()
+        bench.gates["queue"] = asyncio.Event()
         await bench.due(1, 1)
         async with asyncio.TaskGroup() as tasks:
             if first == "another advance":
@@ -224,7 +240,7 @@ async def test_a_jump_of_a_clock_that_stands_still_ends_when_it_is_resumed(first
             tasks.create_task(bench.scheduler.advance_to(bench.begun_ms + HOUR_MS))
             await bench.until(lambda: bench.subjects == [1])
             bench.clock.resume()
-            bench.gates["lane"].set()
+            bench.gates["queue"].set()
         assert bench.clock.now_ms() - bench.begun_ms < HOUR_MS
 
 
@@ -273,7 +289,7 @@ async def test_what_a_job_sets_for_a_moment_that_has_passed_runs_at_once() -> No
 async def test_an_advance_waits_for_each_job_to_end_before_time_goes_on() -> None:
     async with running() as bench:
         bench.gates["slow"] = asyncio.Event()
-        await bench.due(1, 1, lane="slow")
+        await bench.due(1, 1, queue="slow")
         await bench.due(2, 2)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(bench.scheduler.advance(5000))
@@ -284,7 +300,7 @@ async def test_an_advance_waits_for_each_job_to_end_before_time_goes_on() -> Non
         assert bench.ran == [(1, 1), (2, 2)]
 
 
-async def waits_in_its_rest(until: asyncio.Event) -> FinishStep:
+async def waits_in_its_finish_step(until: asyncio.Event) -> FinishStep:
     async def rest() -> None:
         await until.wait()
 
@@ -292,11 +308,11 @@ async def waits_in_its_rest(until: asyncio.Event) -> FinishStep:
 
 
 @in_loop
-async def test_the_rest_of_a_job_leaves_its_lane_to_the_next_but_time_waits_for_it() -> None:
-    async with running(per_lane=1) as bench:
+async def test_the_finish_step_of_a_job_leaves_its_queue_to_the_next_but_time_waits_for_it() -> None:
+    async with running(per_queue=1) as bench:
         ended = asyncio.Event()
 
-        bench.work[1] = partial(waits_in_its_rest, ended)
+        bench.work[1] = partial(waits_in_its_finish_step, ended)
         await bench.due(1, 1, 2)
         await bench.due(2, 3)
         async with asyncio.TaskGroup() as tasks:
@@ -311,11 +327,11 @@ async def test_the_rest_of_a_job_leaves_its_lane_to_the_next_but_time_waits_for_
 
 
 @in_loop
-async def test_a_lane_waits_when_as_many_rests_are_under_way_as_may_run_in_it() -> None:
-    async with running(per_lane=2) as bench:
+async def test_a_queue_waits_when_as_many_finish_steps_are_under_way_as_may_run_in_it() -> None:
+    async with running(per_queue=2) as bench:
         ended = asyncio.Event()
 
-        bench.work = dict.fromkeys(range(50), partial(waits_in_its_rest, ended))
+        bench.work = dict.fromkeys(range(50), partial(waits_in_its_finish_step, ended))
         await bench.due(1, *range(50))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(bench.scheduler.advance(5000))
@@ -399,10 +415,10 @@ async def test_what_is_planned_keeps_its_distance_when_the_hosts_clock_is_set(
     host = HostTime(monkeypatch)
     async with running(clock=Clock.system()) as bench:
         await bench.due(0.1, 1)
-        await bench.due(50, 2, lane="another")
+        await bench.due(50, 2, queue="another")
         host.set_on(jump_ms)
         await bench.until(lambda: bench.subjects == [1])  # set back, it would wait for an hour
-        [timer] = await bench.database.read(partial(bench.scheduler.next_timers, limit=9))
+        [timer] = await bench.database.read(bench.scheduler.next_timers(limit=9))
         assert bench.clock.now_ms() - bench.begun_ms >= jump_ms
         assert 40_000 < timer.due_ms - bench.clock.now_ms() <= 50_000
         assert abs(bench.clock.ahead_ms) < 1000
@@ -442,22 +458,22 @@ async def test_a_clock_that_is_brought_to_the_systems_brings_what_is_planned_alo
 
 
 @in_loop
-async def test_one_lane_runs_so_many_jobs_at_once() -> None:
-    async with running(per_lane=3) as bench:
-        bench.gates["lane"] = asyncio.Event()
+async def test_one_queue_runs_so_many_jobs_at_once() -> None:
+    async with running(per_queue=3) as bench:
+        bench.gates["queue"] = asyncio.Event()
         await bench.due(0, *range(20))
         await bench.until(lambda: len(bench.ran) >= 3)
-        bench.gates["lane"].set()
+        bench.gates["queue"].set()
         await bench.scheduler.settled()
-        assert (bench.most_at_once["lane"], len(bench.ran)) == (3, 20)
+        assert (bench.most_at_once["queue"], len(bench.ran)) == (3, 20)
 
 
 @in_loop
-async def test_all_lanes_together_run_so_many_jobs_at_once_and_the_first_of_each_lane() -> None:
-    async with running(concurrency=5, per_lane=2) as bench:
-        for lane in "abcdef":
-            bench.gates[lane] = asyncio.Event()
-            await bench.due(0, 1, 2, 3, lane=lane)
+async def test_all_queues_together_run_so_many_jobs_at_once_and_the_first_of_each_queue() -> None:
+    async with running(concurrency=5, per_queue=2) as bench:
+        for queue in "abcdef":
+            bench.gates[queue] = asyncio.Event()
+            await bench.due(0, 1, 2, 3, queue=queue)
         await bench.until(lambda: len(bench.ran) >= 8)
         for gate in bench.gates.values():
             gate.set()
@@ -466,23 +482,23 @@ async def test_all_lanes_together_run_so_many_jobs_at_once_and_the_first_of_each
 
 
 @in_loop
-async def test_lanes_whose_jobs_hang_delay_no_other_however_many_they_are() -> None:
-    async with running(concurrency=8, per_lane=4) as bench:
-        for lane in "abcdefgh":
-            bench.gates[lane] = asyncio.Event()
-            await bench.due(0, *range(10), lane=lane)
-        await bench.until(lambda: sum(bench.at_once.get(lane, 0) for lane in "abcdefgh") >= 8)
-        await bench.due(0, *range(1000, 1050), lane="healthy")
+async def test_queues_whose_jobs_hang_delay_no_other_however_many_they_are() -> None:
+    async with running(concurrency=8, per_queue=4) as bench:
+        for queue in "abcdefgh":
+            bench.gates[queue] = asyncio.Event()
+            await bench.due(0, *range(10), queue=queue)
+        await bench.until(lambda: sum(bench.at_once.get(queue, 0) for queue in "abcdefgh") >= 8)
+        await bench.due(0, *range(1000, 1050), queue="healthy")
         await bench.until(lambda: set(range(1000, 1050)) <= set(bench.subjects))
         assert bench.most_at_once["healthy"] == 1
 
 
 @in_loop
-async def test_the_first_jobs_of_very_many_lanes_wait_their_turn() -> None:
+async def test_the_first_jobs_of_very_many_queues_wait_their_turn() -> None:
     async with running(concurrency=1) as bench:
         for number in range(20):
             bench.gates[str(number)] = asyncio.Event()
-            await bench.due(0, number, lane=str(number))
+            await bench.due(0, number, queue=str(number))
         await bench.until(lambda: len(bench.ran) >= 8)
         for gate in bench.gates.values():
             gate.set()
@@ -491,29 +507,29 @@ async def test_the_first_jobs_of_very_many_lanes_wait_their_turn() -> None:
 
 
 @in_loop
-async def test_a_lane_whose_jobs_hang_delays_no_other() -> None:
-    async with running(per_lane=4) as bench:
+async def test_a_queue_whose_jobs_hang_delays_no_other() -> None:
+    async with running(per_queue=4) as bench:
         bench.gates["hanging"] = asyncio.Event()
-        await bench.due(0, *range(100), lane="hanging")
-        await bench.due(0, *range(1000, 1050), lane="healthy")
+        await bench.due(0, *range(100), queue="hanging")
+        await bench.due(0, *range(1000, 1050), queue="healthy")
         await bench.until(lambda: set(range(1000, 1050)) <= set(bench.subjects))
         assert bench.at_once["hanging"] == 4
 
 
 @in_loop
-async def test_a_lane_goes_on_when_its_jobs_no_longer_hang() -> None:
-    async with running(per_lane=2) as bench:
-        bench.gates["lane"] = asyncio.Event()
+async def test_a_queue_goes_on_when_its_jobs_no_longer_hang() -> None:
+    async with running(per_queue=2) as bench:
+        bench.gates["queue"] = asyncio.Event()
         await bench.due(0, *range(10))
         await bench.until(lambda: len(bench.ran) == 2)
-        bench.gates["lane"].set()
+        bench.gates["queue"].set()
         await bench.scheduler.settled()
         assert sorted(bench.subjects) == list(range(10))
 
 
 @in_loop
-async def test_lanes_that_want_all_the_room_take_turns() -> None:
-    async with running(concurrency=1, per_lane=1) as bench:
+async def test_queues_that_want_all_the_room_take_turns() -> None:
+    async with running(concurrency=1, per_queue=1) as bench:
         await bench.set((0, 1, "a"), (0, 2, "a"), (0, 3, "a"), (0, 4, "b"))
         await bench.scheduler.settled()
         assert bench.subjects in ([1, 4, 2, 3], [4, 1, 2, 3])
@@ -523,30 +539,30 @@ async def test_lanes_that_want_all_the_room_take_turns() -> None:
 
 
 @in_loop
-async def test_a_paced_lane_starts_so_many_timers_a_second() -> None:
+async def test_a_paced_queue_starts_so_many_timers_a_second() -> None:
     async with running() as bench:
-        bench.scheduler.pace("lane", lambda _: 2.0)
+        bench.scheduler.rate_limit("queue", lambda _: 2.0)
         await bench.due(0, 1, 2, 3, 4)
         await bench.scheduler.advance(10_000)
         assert bench.ran == [(0.5, 1), (1.0, 2), (1.5, 3), (2.0, 4)]
 
 
 @in_loop
-async def test_pacing_one_lane_leaves_the_others_alone() -> None:
+async def test_pacing_one_queue_leaves_the_others_alone() -> None:
     async with running() as bench:
-        bench.scheduler.pace("slow", lambda _: 1.0)
-        await bench.due(0, 1, 2, lane="slow")
-        await bench.due(0, 3, 4, lane="quick")
+        bench.scheduler.rate_limit("slow", lambda _: 1.0)
+        await bench.due(0, 1, 2, queue="slow")
+        await bench.due(0, 3, 4, queue="quick")
         await bench.scheduler.settled()
         assert bench.subjects == [3, 4]
 
 
 @in_loop
-async def test_a_lane_that_is_no_longer_paced_runs_as_timers_come() -> None:
+async def test_a_queue_that_is_no_longer_paced_runs_as_timers_come() -> None:
     async with running() as bench:
-        bench.scheduler.pace("lane", lambda _: 1.0)
+        bench.scheduler.rate_limit("queue", lambda _: 1.0)
         await bench.due(0, 1, 2, 3)
-        bench.scheduler.pace("lane", lambda _: None)
+        bench.scheduler.rate_limit("queue", lambda _: None)
         bench.scheduler.wake()
         await bench.scheduler.settled()
         assert bench.ran == [(0, 1), (0, 2), (0, 3)]
@@ -562,18 +578,157 @@ async def test_a_change_of_pace_is_told_what_the_pace_was() -> None:
 
     async with running() as bench:
         for _ in range(3):
-            bench.scheduler.pace("lane", change)
+            bench.scheduler.rate_limit("queue", change)
     assert told == [None, 4.0, 2.0]
 
 
 @in_loop
 async def test_a_paced_timer_is_not_late_when_its_moment_is_further_off_than_the_pace_asks() -> None:
     async with running() as bench:
-        bench.scheduler.pace("lane", lambda _: 1.0)
+        bench.scheduler.rate_limit("queue", lambda _: 1.0)
         await bench.due(30, 1)
         await bench.due(60, 2)
         await bench.scheduler.advance(60_000)
         assert bench.ran == [(30, 1), (60, 2)]
+
+
+# Due now -----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_timers_without_a_row_keep_the_limit_and_the_order_of_their_queue() -> None:
+    async with running(per_queue=3) as bench:
+        bench.gates["queue"] = asyncio.Event()
+        await bench.due_now(*range(20))
+        await bench.until(lambda: bench.at_once.get("queue", 0) == 3)
+        bench.gates["queue"].set()
+        await bench.scheduler.settled()
+        assert (bench.most_at_once["queue"], bench.subjects) == (3, list(range(20)))
+
+
+@in_loop
+async def test_timers_with_and_without_a_row_start_in_the_order_of_their_moments() -> None:
+    async with running() as bench:
+        bench.scheduler.rate_limit("queue", lambda _: 0.1)  # the first one after ten seconds
+        await bench.due(1, 1)
+        await bench.due(3, 3)
+        for subject in (0, 2, 4):
+            await bench.due_now(subject)
+            await bench.scheduler.advance(2000)
+        assert await bench.planned() == [(10, each) for each in range(5)]
+        await bench.scheduler.advance(60_000)
+        assert bench.ran == [(10, 0), (20, 1), (30, 2), (40, 3), (50, 4)]
+
+
+@in_loop
+async def test_what_is_due_now_is_dropped_before_it_has_started() -> None:
+    async with running() as bench:
+        bench.scheduler.rate_limit("queue", lambda _: 1.0)
+        await bench.due_now(1, 2, 3)
+        await bench.database.write(lambda tx: tx.due.append(Dropped(subject=2)))
+        assert await bench.planned() == [(1, 1), (1, 3)]
+        await bench.database.write(lambda tx: tx.due.append(Dropped(account="another")))
+        assert await bench.planned() == [(1, 1), (1, 3)]
+        await bench.database.write(lambda tx: tx.due.append(Dropped(account="default")))
+        assert await bench.planned() == []
+
+
+@in_loop
+async def test_what_is_due_now_keeps_its_distance_when_the_clock_is_brought_back() -> None:
+    async with running() as bench:
+        await bench.scheduler.advance(HOUR_MS)
+        bench.scheduler.rate_limit("queue", lambda _: 1.0)
+        await bench.due_now(1)
+        back = partial(bench.scheduler.shift, by_ms=-HOUR_MS, change=lambda _: bench.clock.reset())
+        await bench.database.write(back, alone=True)
+        [(due_s, subject)] = await bench.planned()
+        assert subject == 1
+        assert abs(due_s) < 60
+        await bench.scheduler.advance(60_000)
+        assert bench.subjects == [1]
+
+
+@in_loop
+async def test_what_is_due_now_is_tried_again_after_a_minute_when_its_handler_breaks_a_promise() -> None:
+    async with running() as bench:
+        broken = [1]
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            if timer.subject in broken:
+                raise ValueError("a handler's own fault")
+            return bench.handle(tx, timer)
+
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.due_now(1, 2)
+        await bench.scheduler.settled()
+        assert (bench.ran, await bench.planned()) == ([(0, 2)], [(60, 1)])
+        broken.clear()
+        await bench.scheduler.advance(60_000)
+        assert bench.ran == [(0, 2), (60, 1)]
+
+
+@in_loop
+async def test_what_is_due_now_stays_so_while_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as bench:
+        failures, paused = [StorageError("the disk is full")] * 4, []
+
+        async def at_once(seconds: float) -> None:
+            paused.append(await bench.planned())
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            if failures:
+                raise failures.pop()
+            return bench.handle(tx, timer)
+
+        monkeypatch.setattr(Clock, "pause", staticmethod(at_once))
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.due_now(1)
+        await bench.scheduler.settled()
+        assert (paused, bench.ran) == ([[(0, 1)]] * 2, [(0, 1)])
+
+
+@in_loop
+async def test_what_is_made_in_the_commit_that_takes_others_is_taken_in_it_as_far_as_there_is_room() -> None:
+    async with running(per_queue=3) as bench, asyncio.TaskGroup() as tasks:
+        commits: dict[int, Tx] = {}
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            commits[timer.subject] = tx
+            return bench.handle(tx, timer)
+
+        def go_on() -> None:  # before the scheduler hears of the first one
+            tasks.create_task(bench.database.write(second))
+
+        def first(tx: Tx) -> None:
+            tx.due.append(bench.timer(1))
+            tx.then.append(go_on)
+
+        def second(tx: Tx) -> None:
+            commits[0] = tx
+            tx.due += [*(bench.timer(each) for each in (2, 3, 4)), bench.timer(5, "another")]
+
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.database.write(first)
+        await bench.until(lambda: len(bench.ran) == 5)
+        assert [subject for subject in range(1, 6) if commits[subject] is commits[0]] == [1, 2, 3]
+        assert sorted(bench.subjects) == [1, 2, 3, 4, 5]
+
+
+@in_loop
+async def test_one_that_is_due_again_while_it_is_taken_is_not_lost() -> None:
+    async with running() as bench:
+        again = [1]
+
+        def handle(tx: Tx, timer: Timer) -> Job | None:
+            if again:
+                tx.due.append(bench.timer(again.pop()))
+                return None
+            return bench.handle(tx, timer)
+
+        bench.scheduler.on(TimerKind.WEBHOOK, handle)
+        await bench.due_now(1)
+        await bench.scheduler.settled()
+        assert bench.ran == [(0, 1)]
 
 
 # Failures ----------------------------------------------------------------------------------------------------------
@@ -595,7 +750,7 @@ async def test_a_job_that_raises_does_not_stop_the_others() -> None:
 
 @in_loop
 async def test_jobs_that_raise_leave_their_room_to_others() -> None:
-    async with running(concurrency=2, per_lane=1) as bench:
+    async with running(concurrency=2, per_queue=1) as bench:
         for subject in range(1, 9):
             bench.work[subject] = fail
         await bench.due(0, *range(1, 9))
@@ -659,7 +814,7 @@ async def test_timers_survive_a_restart(tmp_path: Path) -> None:
     clock = Clock.virtual()
     async with running(tmp_path / "sandbox.db", clock=clock) as bench:
         await bench.due(60, 1)
-        await bench.due(30, 2, lane="another")
+        await bench.due(30, 2, queue="another")
     async with running(tmp_path / "sandbox.db", clock=clock) as bench:
         await bench.scheduler.advance(HOUR_MS)
         assert bench.ran == [(30, 2), (60, 1)]
@@ -684,7 +839,7 @@ async def test_stopping_lets_jobs_under_way_end() -> None:
         async def end() -> None:
             ended.append(1)
 
-        bench.gates["lane"] = asyncio.Event()
+        bench.gates["queue"] = asyncio.Event()
         bench.work[1] = end
         await bench.due(0, 1)
         await bench.until(lambda: bench.subjects == [1])
@@ -705,13 +860,13 @@ async def test_after_stopping_nothing_more_starts() -> None:
 @in_loop
 async def test_stopping_ends_an_advance_that_waits_for_a_job() -> None:
     async with running() as bench:
-        bench.gates["lane"] = asyncio.Event()
+        bench.gates["queue"] = asyncio.Event()
         await bench.due(1, 1)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(bench.scheduler.advance(HOUR_MS))
             await bench.until(lambda: bench.subjects == [1])
             bench.scheduler.stop()
-        assert bench.at_once["lane"] == 1
+        assert bench.at_once["queue"] == 1
 
 
 @in_loop
@@ -719,11 +874,11 @@ async def test_a_moment_ends_although_others_always_have_something_due() -> None
     async with running() as bench:
 
         async def again() -> None:  # the traffic of somebody else: whenever it is done, the next is due
-            await bench.due(0, 1, lane="others")
+            await bench.due(0, 1, queue="others")
 
         bench.work[1] = again
-        await bench.due(0, 1, lane="others")
-        await bench.due(10, 2, lane="mine")
+        await bench.due(0, 1, queue="others")
+        await bench.due(10, 2, queue="mine")
 
         assert await bench.scheduler.advance(20_000) == 1
 
@@ -737,7 +892,7 @@ async def test_a_job_of_a_moment_ends_before_the_clock_moves_on_whatever_the_oth
     async with running() as bench:
 
         async def again() -> None:
-            await bench.due(0, 1, lane="others")
+            await bench.due(0, 1, queue="others")
             if len(bench.ran) > 2 * FOLLOW_UPS:
                 bench.gates["mine"].set()
 
@@ -749,8 +904,8 @@ async def test_a_job_of_a_moment_ends_before_the_clock_moves_on_whatever_the_oth
             ended.append(bench.clock.now_ms() - bench.begun_ms)
 
         bench.work[2] = end
-        await bench.due(10, 2, lane="mine")
-        await bench.due(0, 1, lane="others")
+        await bench.due(10, 2, queue="mine")
+        await bench.due(0, 1, queue="others")
 
         await bench.scheduler.advance(20_000)
 

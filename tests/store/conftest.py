@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.model import Event
 from sandbox.store import database
-from sandbox.store.database import Database, Due, Tx
+from sandbox.store.database import Database, TimerChange, Tx
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def tx() -> Iterator[Tx]:
 
 @asynccontextmanager
 async def opened(
-    path: Path | str, *, committed: Callable[[list[Event], list[Due]], None] | None = None
+    path: Path | str, *, committed: Callable[[list[Event], list[TimerChange]], None] | None = None
 ) -> AsyncIterator[Database]:
     database = Database(str(path), committed=committed)
     database.open()

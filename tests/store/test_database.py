@@ -24,7 +24,7 @@ import pytest
 import sandbox
 from sandbox.errors import AlreadyRunning, Damaged, NotOurs, SandboxError, StorageError, StorageFull
 from sandbox.model import Event, EventType
-from sandbox.store.database import GROUP, Database, Due, Queries, Tx
+from sandbox.store.database import GROUP, Database, Due, Queries, TimerChange, Tx
 from sandbox.store.file import APPLICATION_ID, SCHEMA_VERSION
 from tests.store.conftest import opened
 
@@ -335,7 +335,7 @@ async def test_a_function_that_fails_makes_no_news(either: Path | str) -> None:
 
     def fail(tx: Tx) -> None:
         announce(1, tx)
-        tx.due.append(Due("lane", 1))
+        tx.due.append(Due("queue", 1))
         raise ValueError("on second thought")
 
     async with opened(either, committed=lambda news, _: heard.extend(news)) as database:
@@ -347,7 +347,7 @@ async def test_a_function_that_fails_makes_no_news(either: Path | str) -> None:
 
 @in_loop
 async def test_a_listener_that_fails_leaves_no_caller_waiting(either: Path | str) -> None:
-    def fail(news: list[Event], due: list[Due]) -> None:
+    def fail(news: list[Event], due: list[TimerChange]) -> None:
         raise ValueError("a listener's own fault")
 
     faults: list[str] = []

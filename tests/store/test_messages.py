@@ -20,6 +20,7 @@ from sandbox.model import (
     Msisdn,
     RecordedRequest,
     Shortcode,
+    Timer,
     TimerKind,
     Trigger,
     WebhookDelivery,
@@ -582,7 +583,7 @@ def two_accounts(tx: Tx) -> Tx:
         keep_routed(tx, replace(MO, seq=seq, account=account), DeliveryState.PENDING)
         messages.insert_refusal(tx, refusal(seq + 10, account), b"")
         messages.put_handset(tx, Handset(account=account, msisdn=ADA, telco="mtn"))
-        outbox.set_timer(tx, due_ms=1, kind=TimerKind.WEBHOOK, lane="l", account=account, subject=seq)
+        outbox.set_timer(tx, Timer(due_ms=1, kind=TimerKind.WEBHOOK, queue="l", account=account, subject=seq))
     return tx
 
 

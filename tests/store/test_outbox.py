@@ -14,6 +14,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Shortcode,
+    Timer,
     TimerKind,
     Trigger,
     WebhookDelivery,
@@ -211,22 +212,22 @@ def test_under_way_are_the_attempts_without_an_outcome(tx: Tx) -> None:
 # Timers ------------------------------------------------------------------------------------------------------------
 
 
-def set_timer(tx: Tx, due_ms: int, subject: int = 1, lane: str = "lane", **given: Any) -> None:
+def set_timer(tx: Tx, due_ms: int, subject: int = 1, queue: str = "queue", **given: Any) -> None:
     timer: dict[str, Any] = {"kind": TimerKind.WEBHOOK, "account": "default"}
-    outbox.set_timer(tx, due_ms=due_ms, lane=lane, subject=subject, **(timer | given))
+    outbox.set_timer(tx, Timer(due_ms=due_ms, queue=queue, subject=subject, **(timer | given)))
 
 
-def subjects_taken(tx: Tx, now_ms: int, most: int = 100, lane: str = "lane") -> list[int]:
-    return [timer.subject for timer in outbox.take_due(tx, lane, now_ms, most)]
+def subjects_taken(tx: Tx, now_ms: int, most: int = 100, queue: str = "queue") -> list[int]:
+    return [timer.subject for timer in outbox.take_due(tx, queue, now_ms, most)]
 
 
 def test_a_timer_is_taken_as_it_was_set(tx: Tx) -> None:
     set_timer(tx, 5, subject=7, kind=TimerKind.ORIGINATE, account="mine", data='["₦"]')
-    (timer,) = outbox.take_due(tx, "lane", 5, 1)
-    assert (timer.due_ms, timer.kind, timer.lane, timer.account, timer.subject, timer.data) == (
+    (timer,) = outbox.take_due(tx, "queue", 5, 1)
+    assert (timer.due_ms, timer.kind, timer.queue, timer.account, timer.subject, timer.data) == (
         5,
         TimerKind.ORIGINATE,
-        "lane",
+        "queue",
         "mine",
         7,
         '["₦"]',
@@ -255,38 +256,38 @@ def test_no_more_timers_are_taken_than_asked_for(tx: Tx) -> None:
     assert subjects_taken(tx, 10, most=2) == [0, 1]
 
 
-def test_timers_of_another_lane_are_left(tx: Tx) -> None:
-    set_timer(tx, 10, lane="another")
+def test_timers_of_another_queue_are_left(tx: Tx) -> None:
+    set_timer(tx, 10, queue="another")
     assert subjects_taken(tx, 10) == []
 
 
 def test_setting_a_timer_announces_it(tx: Tx) -> None:
     set_timer(tx, 10)
-    assert tx.due == [Due("lane", 10)]
+    assert tx.due == [Due("queue", 10)]
 
 
 def test_taking_timers_announces_when_the_next_one_is(tx: Tx) -> None:
     for due_ms in (10, 20, 30):
         set_timer(tx, due_ms)
-    outbox.take_due(tx, "lane", 10, 1)
-    assert tx.due[-1] == Due("lane", 20, exact=True)
+    outbox.take_due(tx, "queue", 10, 1)
+    assert tx.due[-1] == Due("queue", 20, exact=True)
 
 
 def test_taking_the_last_timer_announces_that_there_is_none(tx: Tx) -> None:
     set_timer(tx, 10)
-    outbox.take_due(tx, "lane", 10, 1)
-    assert tx.due[-1] == Due("lane", None, exact=True)
+    outbox.take_due(tx, "queue", 10, 1)
+    assert tx.due[-1] == Due("queue", None, exact=True)
 
 
-def test_each_lane_has_the_moment_of_its_earliest_timer(tx: Tx) -> None:
-    for due_ms, lane in ((30, "a"), (10, "a"), (20, "b")):
-        set_timer(tx, due_ms, lane=lane)
-    assert sorted(outbox.lanes(tx)) == [("a", 10), ("b", 20)]
+def test_each_queue_has_the_moment_of_its_earliest_timer(tx: Tx) -> None:
+    for due_ms, queue in ((30, "a"), (10, "a"), (20, "b")):
+        set_timer(tx, due_ms, queue=queue)
+    assert sorted(outbox.queues(tx)) == [("a", 10), ("b", 20)]
 
 
 def test_what_is_due_next_is_shown_earliest_first(tx: Tx) -> None:
     for subject, due_ms in ((1, 30), (2, 10), (3, 20)):
-        set_timer(tx, due_ms, subject, lane=f"lane {subject}")
+        set_timer(tx, due_ms, subject, queue=f"queue {subject}")
     assert [timer.subject for timer in outbox.timers(tx, limit=2)] == [2, 3]
 
 
@@ -310,13 +311,47 @@ def test_a_timer_is_found_by_subject_and_kind(tx: Tx, subject: int, kind: TimerK
     assert outbox.has_timer(tx, subject, kind) is found
 
 
+# Claims ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.RETRYING])
+def test_what_is_due_is_claimed_once(tx: Tx, state: DeliveryState) -> None:
+    outbox.insert(tx, replace(DELIVERY, state=state, next_attempt_ms=100))
+    assert outbox.claim(tx, DELIVERY.seq, 99, ordered=False) is None
+    claimed = outbox.claim(tx, DELIVERY.seq, 100, ordered=False)
+    assert claimed == replace(DELIVERY, state=DeliveryState.IN_FLIGHT, next_attempt_ms=None, attempts=1)
+    assert claimed == outbox.get(tx, DELIVERY.seq)
+    assert outbox.claim(tx, DELIVERY.seq, 100, ordered=False) is None
+
+
+@pytest.mark.parametrize("state", CLOSED_STATES)
+def test_what_has_ended_is_not_claimed(tx: Tx, state: DeliveryState) -> None:
+    outbox.insert(tx, replace(DELIVERY, state=state))
+    assert outbox.claim(tx, DELIVERY.seq, 2**50, ordered=False) is None
+
+
+def test_in_order_only_the_oldest_that_is_open_in_its_conversation_is_claimed(tx: Tx) -> None:
+    for seq in (1, 2):
+        outbox.insert(tx, replace(DELIVERY, seq=seq))
+    assert outbox.claim(tx, 2, 2**50, ordered=True) is None
+    assert outbox.claim(tx, 1, 2**50, ordered=True) is not None
+    assert outbox.claim(tx, 2, 2**50, ordered=True) is None
+    assert outbox.claim(tx, 2, 2**50, ordered=False) is not None
+
+
+def test_an_attempt_by_hand_is_counted_and_leaves_the_rest_as_it_is(tx: Tx) -> None:
+    outbox.insert(tx, DELIVERY)
+    assert outbox.count_manual(tx, DELIVERY.seq) == replace(DELIVERY, attempts=1) == outbox.get(tx, DELIVERY.seq)
+    assert outbox.count_manual(tx, DELIVERY.seq + 1) is None
+
+
 # The backlog -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("most", "backlog"), [(4, 4), (5, 5), (6, 5)])
-def test_timers_are_a_backlog(tx: Tx, most: int, backlog: int) -> None:
+def test_planned_texts_are_a_backlog(tx: Tx, most: int, backlog: int) -> None:
     for subject in range(5):
-        set_timer(tx, 10, subject)
+        set_timer(tx, 10, subject, kind=TimerKind.ORIGINATE)
     assert outbox.backlog(tx, most) == backlog
 
 
@@ -325,6 +360,15 @@ def test_open_webhook_deliveries_are_a_backlog(tx: Tx, most: int, backlog: int) 
     for seq in range(1, 6):
         outbox.insert(tx, replace(DELIVERY, seq=seq))
     assert outbox.backlog(tx, most) == backlog
+
+
+def test_planned_texts_and_webhooks_that_are_due_are_one_backlog_and_a_retry_counts_once(tx: Tx) -> None:
+    for seq, state in enumerate((DeliveryState.PENDING, DeliveryState.IN_FLIGHT, DeliveryState.RETRYING), start=1):
+        outbox.insert(tx, replace(DELIVERY, seq=seq, state=state))
+    set_timer(tx, 10, 3)
+    set_timer(tx, 10, 4, kind=TimerKind.ORIGINATE)
+    set_timer(tx, 10, 5, kind=TimerKind.ORIGINATE)
+    assert outbox.backlog(tx, 9) == 4  # what is under way waits no longer
 
 
 @pytest.mark.parametrize("state", CLOSED_STATES)

@@ -131,6 +131,14 @@ def test_a_webhook_fault_with_a_match_looks_at_what_the_handset_said(routed: Ben
     ]
 
 
+def test_a_webhook_fault_with_a_match_looks_at_what_an_edited_body_says(routed: Bench, receiver: Receiver) -> None:
+    delivery = text(routed, "CINEMA")
+    fail(routed, "webhook", times=2, match={"text": "stop", "session_id": "mine"}, status=500)
+    bodies = ('{"message": "stop", "session_id": "mine"}', '{"message": "stop"}', "stop", delivery["body"])
+    again = [routed.post(f"/webhook-deliveries/{delivery['id']}/redeliver", {"body": body}) for body in bodies]
+    assert [each["state"] for each in again] == ["retrying", "delivered", "delivered", "delivered"]
+
+
 def test_an_attempt_by_hand_is_struck_too(routed: Bench, receiver: Receiver) -> None:
     fail(routed, "webhook", times=2, status=500)
     delivery = text(routed)
