@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from sandbox.errors import Invalid, SettingsError
 from sandbox.model import Account, CallbackAuth, MsisdnFormat, Order
+from sandbox.wire.problems import mask
 
 PREFIX = "NINEBITS_SANDBOX_"  # an application's own NINEBITS_… variables hold real tokens
 CONFIG_ENV = f"{PREFIX}CONFIG"
@@ -32,9 +33,6 @@ RETRY_PRESETS: dict[str, tuple[int, ...]] = {
     "fast": (1, 2, 4),
 }
 
-PLACEHOLDERS = ("message_id", "from", "to", "session_id", "ref_id", "sent_date", "encoding", "segments")
-"""What `{…}` in a string value of `success_body` may name."""
-
 OWN_PATHS = "_sandbox|c|doctor|livez|login|messages|ng|present|readyz|requests|runs|scenarios|settings|static|webhooks"
 """What the sandbox's own paths begin with, as a pattern; a `root_path` does not, so that they can be told apart."""
 
@@ -46,11 +44,6 @@ def url_of(host: str, port: int, *, tls: bool) -> str:
     """The address at which a server that listens on `host` is reached from the same machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def mask(secret: str) -> str:
-    """The first 4 characters of a secret of 12 or more, then `…`; nothing of a shorter one."""
-    return f"{secret[:4]}…" if len(secret) >= 12 else "…"
 
 
 def mask_url(url: str) -> str:
@@ -168,6 +161,7 @@ def _client_url(value: object) -> str:
 
 def _success_body(value: object) -> str:
     from sandbox.wire.nesting import too_deep  # here, because most settings and commands do without
+    from sandbox.wire.payloads import PLACEHOLDERS
 
     text = value if isinstance(value, str) and len(value) <= 16_384 else ""
     try:

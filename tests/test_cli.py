@@ -94,4 +94,8 @@ def test_a_command_does_not_import_what_it_does_not_use(name: str) -> None:
         "sandbox.testkit",
         "sandbox.testkit.transport",
         "sandbox.model",
+        "sandbox.values",
+        "sandbox.values.kinds",
+        "sandbox.wire",
+        "sandbox.wire.problems",
     }

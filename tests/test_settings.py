@@ -25,12 +25,12 @@ from sandbox.settings import (
     Loaded,
     Settings,
     account_from,
-    mask,
     mask_url,
     parse_retry,
     rows,
 )
 from sandbox.wire import payloads
+from sandbox.wire.problems import mask
 from sandbox.wire.requests import SendSms
 from sandbox.wire.text import measure
 
@@ -642,7 +642,7 @@ def test_success_body_may_not_hold_an_unknown_placeholder(text: str) -> None:
 
 
 def test_every_placeholder_that_is_accepted_can_be_filled() -> None:
-    template = json.dumps({name: f"{{{name}}}" for name in config.PLACEHOLDERS})
+    template = json.dumps({name: f"{{{name}}}" for name in payloads.PLACEHOLDERS})
     account = account_from({"success_body": template}, defaults=config.DEFAULT_ACCOUNT)
     sms = SendSms(
         shortcode=Shortcode("48974"),
@@ -655,7 +655,7 @@ def test_every_placeholder_that_is_accepted_can_be_filled() -> None:
         warnings=(),
     )
     answer = json.loads(payloads.success(account, 12, sms, measure(sms.text)))
-    assert set(answer) == set(config.PLACEHOLDERS)
+    assert set(answer) == set(payloads.PLACEHOLDERS)
     assert not any("{" in str(value) for value in answer.values())
 
 

@@ -16,20 +16,11 @@ from sandbox.core.services import Listeners, Services
 from sandbox.errors import Busy, Invalid, NotFound
 from sandbox.http import schema
 from sandbox.http.access import Receive, Scope, Send
-from sandbox.http.fields import (
-    MAX_ADVANCE_S,
-    Choice,
-    Name,
-    PageCursor,
-    Seconds,
-    TextKind,
-    optional,
-    required,
-    usually,
-)
 from sandbox.http.schema import Schema
 from sandbox.model import Account
 from sandbox.settings import KEYS, RETRY_PRESETS, Key, account_from
+from sandbox.values.fields import optional, required, usually
+from sandbox.values.kinds import MAX_TIME_S, Choice, Name, PageCursor, Seconds, TextKind
 from sandbox.wire.problems import quote
 
 # Accounts ----------------------------------------------------------------------------------------------------------
@@ -154,7 +145,7 @@ async def remove_account(call: ApiCall) -> Response:
 # Clock and reset ---------------------------------------------------------------------------------------------------
 
 ACTION = required("action", Choice(("freeze", "advance", "resume", "system")), "What the clock is to do.", "advance")
-SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 3600)
+SECONDS = optional("seconds", Seconds(MAX_TIME_S), "How far to advance.", 3600)
 
 
 async def _clock(services: Services) -> Shape:

@@ -11,10 +11,11 @@ from sandbox.api.messages import FILTERS, LIMIT, NEXT, STATE
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.errors import NotFound
 from sandbox.http import schema
-from sandbox.http.fields import Identifier, body_schema, required
 from sandbox.model import Drop, FaultOn
 from sandbox.scenario import fault_spec
 from sandbox.store import faults
+from sandbox.values.fields import body_schema, required
+from sandbox.values.kinds import Identifier
 
 FAULT_ID = required("id", Identifier("f"), "The fault.", "f17")
 

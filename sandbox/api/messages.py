@@ -15,28 +15,15 @@ from sandbox.clock import stopwatch
 from sandbox.core.services import Services
 from sandbox.core.waits import Times
 from sandbox.errors import NotFound
-from sandbox.http.fields import (
-    MAX_WAIT_S,
-    AnyNumber,
-    Choice,
-    Flag,
-    Given,
-    Identifier,
-    ObjectKind,
-    PageCursor,
-    Seconds,
-    TextKind,
-    Whole,
-    optional,
-    required,
-    usually,
-)
 from sandbox.http.request import while_connected
 from sandbox.http.schema import page
 from sandbox.model import Account, Direction, Encoding, Message
 from sandbox.rules import matching
 from sandbox.rules.matching import Match
 from sandbox.store import messages
+from sandbox.values.fields import Given, ObjectKind, optional, required, usually
+from sandbox.values.kinds import MAX_WAIT_S, Choice, Flag, Identifier, PageCursor, Seconds, TextKind, Whole
+from sandbox.values.numbers import AnyNumber
 
 MAX_PAGE = 500
 LOOKED_AT = 10_000  # messages that one call goes through; it is then answered with a cursor to go on from

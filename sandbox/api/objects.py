@@ -46,7 +46,8 @@ from sandbox.model import (
     Trigger,
     WebhookDelivery,
 )
-from sandbox.settings import RETRY_PRESETS, mask, mask_url
+from sandbox.settings import RETRY_PRESETS, mask_url
+from sandbox.wire.problems import mask
 
 if TYPE_CHECKING:  # which a start can do without
     from sandbox.transfer.rows import Progress

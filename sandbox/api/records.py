@@ -15,11 +15,13 @@ from sandbox.api import objects, scenario_objects
 from sandbox.api.handsets import MSISDN
 from sandbox.api.operations import V1, ApiCall, Complained, Content, Unfinished, answer, operation
 from sandbox.errors import StorageError
-from sandbox.http.fields import Choice, Short, optional, usually
 from sandbox.http.schema import mapping, page, text
 from sandbox.model import Attempt, Message
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
+from sandbox.values.fields import optional, usually
+from sandbox.values.kinds import Choice
+from sandbox.values.numbers import Short
 
 
 @operation(

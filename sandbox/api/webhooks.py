@@ -11,22 +11,13 @@ from sandbox.api.objects import Shape
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.core.control import DEFAULT_WAIT_S
 from sandbox.core.services import Services
-from sandbox.http.fields import (
-    Choice,
-    Flag,
-    Identifier,
-    Payload,
-    TextKind,
-    Wait,
-    optional,
-    required,
-    usually,
-)
 from sandbox.http.request import own_delivery, while_connected
 from sandbox.http.schema import page
 from sandbox.model import DeliveryState, WebhookDelivery
 from sandbox.store import outbox
 from sandbox.store.database import Queries
+from sandbox.values.fields import optional, required, usually
+from sandbox.values.kinds import Choice, Flag, Identifier, Payload, TextKind, Wait
 
 _ONE = f"{V1}/webhook-deliveries/{{id}}"
 _GROUP = "Webhook deliveries"
@@ -34,7 +25,10 @@ _GROUP = "Webhook deliveries"
 DELIVERY_ID = required("id", Identifier("w"), "The webhook delivery.", "w15")
 STATE = optional("state", Choice(tuple(DeliveryState)), "Only those in this state.", "exhausted")
 WAIT = usually(
-    "wait", Wait(), DEFAULT_WAIT_S, "Whether to answer only after the attempt has ended, or how many seconds at most."
+    "wait",
+    Wait(DEFAULT_WAIT_S),
+    DEFAULT_WAIT_S,
+    "Whether to answer only after the attempt has ended, or how many seconds at most.",
 )
 EDITED = optional(
     "body",

@@ -13,15 +13,6 @@ from starlette.requests import Request
 
 from sandbox.errors import Invalid
 from sandbox.http.access import read_body
-from sandbox.http.fields import (
-    MAX_ADVANCE_S,
-    Fields,
-    PageCursor,
-    Payload,
-    Whole,
-    optional,
-    required,
-)
 from sandbox.http.request import services_of
 from sandbox.model import (
     Account,
@@ -34,6 +25,8 @@ from sandbox.model import (
 )
 from sandbox.scenario import fault_spec
 from sandbox.scenario.steps import ChangeHandset, MakeFault
+from sandbox.values.fields import Fields, optional, required
+from sandbox.values.kinds import MAX_TIME_S, PageCursor, Payload, Whole
 from sandbox.wire.numbers import TELCOS
 from sandbox.wire.problems import quote
 
@@ -195,8 +188,8 @@ def _is_typed(typed: Mapping[str, str], name: str) -> bool:
 def to_advance(typed: Mapping[str, str], now_ms: int) -> int:
     """How far the clock is to be moved, in `_ms`: by `seconds`, or up to the moment `until`. Raises Invalid."""
     given = fields(typed, "seconds", "until")
-    seconds = given.seconds("seconds", MAX_ADVANCE_S)
-    until_ms = given.take(optional("until", Whole(0, now_ms + MAX_ADVANCE_S * 1000), ""))
+    seconds = given.seconds("seconds", MAX_TIME_S)
+    until_ms = given.take(optional("until", Whole(0, now_ms + MAX_TIME_S * 1000), ""))
     given.done()
     if until_ms is not None:
         return max(0, until_ms - now_ms)

@@ -13,7 +13,6 @@ from starlette.routing import Route
 from sandbox.core.scheduler import Scheduler
 from sandbox.core.services import Services
 from sandbox.errors import Conflict, Invalid
-from sandbox.http.fields import TextKind, optional
 from sandbox.http.request import account_of, query_of, seq_of, services_of, while_connected
 from sandbox.model import Account, Fault, Timer
 from sandbox.pages import forms
@@ -22,6 +21,8 @@ from sandbox.pages.render import first_account, look, page, see_other
 from sandbox.settings import KEYS, Key, Settings, account_from, mask_url
 from sandbox.store import faults as stored_faults
 from sandbox.store.database import Queries
+from sandbox.values.fields import optional
+from sandbox.values.kinds import TextKind
 
 FAULTS = 50  # the newest
 DUE = 8

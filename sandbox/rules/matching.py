@@ -11,10 +11,9 @@ from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sandbox.model import DeliveryState, Direction, Encoding, Message, MessageState
+from sandbox.model import MAX_OPAQUE, DeliveryState, Direction, Encoding, Message, MessageState
 from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
-from sandbox.wire.problems import quote
-from sandbox.wire.requests import MAX_OPAQUE, unusable_character
+from sandbox.wire.problems import quote, unusable_character
 
 if TYPE_CHECKING:
     import regex

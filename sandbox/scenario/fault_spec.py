@@ -12,8 +12,7 @@ from sandbox.model import Drop, FaultEffect, FaultOn
 from sandbox.rules import matching
 from sandbox.rules.matching import Match
 from sandbox.scenario.steps import MakeFault
-from sandbox.wire.problems import quote
-from sandbox.wire.requests import unusable_character
+from sandbox.wire.problems import quote, unusable_character
 
 MOST_TIMES = 10_000
 MOST_DELAY_S = 300

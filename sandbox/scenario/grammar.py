@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 
 from sandbox.errors import Invalid
-from sandbox.model import Drop, Encoding, FaultOn, HandsetState, MsisdnFormat
+from sandbox.model import MAX_OPAQUE, Drop, Encoding, FaultOn, HandsetState, MsisdnFormat
 from sandbox.rules import matching
 from sandbox.rules.matching import MAX_GLOB, MAX_PATTERN, MAX_SEGMENTS, Match
 from sandbox.scenario.fault_spec import MOST_BODY, MOST_DELAY_S, MOST_TIMES, fault_from
@@ -49,7 +49,6 @@ from sandbox.scenario.steps import (
 )
 from sandbox.wire.numbers import TELCOS
 from sandbox.wire.problems import quote
-from sandbox.wire.requests import MAX_OPAQUE
 
 MAX_TEXT = 10_000  # characters that a handset sends at once: more than any can, and less than hurts
 FOREVER = "forever"

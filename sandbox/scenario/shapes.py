@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from sandbox.model import Shortcode
 from sandbox.scenario.steps import START
 from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
-from sandbox.wire.problems import problem, quote
-from sandbox.wire.requests import unusable_character
+from sandbox.wire.problems import problem, quote, unusable_character
 
 MAX_PARTS = 1_000  # steps and rules together
 MAX_COMPLAINTS = 100
