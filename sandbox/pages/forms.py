@@ -155,10 +155,10 @@ def to_redeliver(typed: Mapping[str, str]) -> tuple[bytes | None, int | None, in
     """The bytes to redeliver instead, None for the same ones, and the place in the conversation to go back to: before
     which number its page is, or around which. Raises Invalid."""
     given = fields(typed, "body", "before", "at")
-    edited = given.take(optional("body", Payload(), ""))
+    edited = given.take(optional("body", Payload(), empty=True))
     place = given.cursor("before"), given.cursor("at")
     given.done()
-    return b"" if typed.get("body") == "" else edited, *place
+    return edited, *place
 
 
 def to_change(typed: Mapping[str, str]) -> tuple[ChangeHandset, int | None, int | None]:
@@ -223,9 +223,9 @@ def to_fault(typed: Mapping[str, str]) -> MakeFault:
     given = fields(typed, "on", "effect", "status", "delay", "times")
     on = given.choice("on", tuple(FaultOn)) or FaultOn.SENDSMS
     chosen = given.choice("effect", EFFECTS)
-    status = given.take(optional("status", Whole(400, 599), ""))
+    status = given.take(fault_spec.STATUS)
     delay_s = given.seconds("delay", fault_spec.MOST_DELAY_S)
-    times = given.take(optional("times", Whole(1, fault_spec.MOST_TIMES), ""))
+    times = given.take(fault_spec.TIMES)
     handset = given.msisdn("handset", _bare(typed.get("handset", "")) or None)
     if chosen == "status" and status is None:
         given.wrong("status", "Which status? Type one from 400 to 599.")

@@ -26,6 +26,7 @@ class Argument(Generic[T]):
     kind: Kind[Any]
     help: str
     required: bool = False
+    empty: bool = False  # whether the empty text is a value, and not the same as none
     absent: Any = None  # its value when it is not given
     example: object = None
 
@@ -44,8 +45,10 @@ def required(name: str, kind: Kind[T], help: str, example: object = None) -> Arg
     return Argument(name=name, kind=kind, help=help, required=True, example=example)
 
 
-def optional(name: str, kind: Kind[T], help: str = "", example: object = None) -> Argument[T | None]:
-    return Argument(name=name, kind=kind, help=help, example=example)
+def optional(
+    name: str, kind: Kind[T], help: str = "", example: object = None, *, empty: bool = False
+) -> Argument[T | None]:
+    return Argument(name=name, kind=kind, help=help, example=example, empty=empty)
 
 
 def usually(name: str, kind: Kind[T], absent: T, help: str, example: object = None) -> Argument[T]:
@@ -84,7 +87,7 @@ class Fields:
         """The value of an argument; None if there is something wrong with it."""
         self._known.append(argument.name)
         value = self._given.get(argument.name)
-        if value is None or value == "":
+        if value is None or (value == "" and not argument.empty):
             if argument.required:
                 self.wrong(argument.name, f"{argument.name} is missing or empty. Use {argument.kind.wanted}.")
             absent: T = argument.absent
@@ -141,11 +144,13 @@ class ObjectKind(Kind[Given]):
 
     arguments: Sequence[Argument[Any]]
 
-    wanted = "an object"
-
     @property
     def schema(self) -> Schema:
         return body_schema(self.arguments)
+
+    @property
+    def wanted(self) -> str:
+        return f"an object of: {', '.join(each.name for each in self.arguments)}"
 
     def read(self, value: Any) -> Given:
         """Raises Invalid as well, by the names of the arguments."""

@@ -44,20 +44,25 @@ def shown(value: object) -> str:
     return quote(value) if isinstance(value, str) else quote(json.dumps(value, default=str))[1:-1]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`Did you mean limit?`; what there is, if nothing comes close."""
+def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """`Did you mean limit?`; if nothing comes close, `otherwise`, or what there is."""
     from difflib import get_close_matches  # here, because most values are right
 
     by_key = {each.lower(): each for each in known}
     if near := get_close_matches(name[:64].lower(), by_key, n=1):
         return f"Did you mean {by_key[near[0]]}?"
-    return f"There is: {', '.join(list(by_key.values())[:12])}{', …' if len(by_key) > 12 else ''}."
+    return f"Use one of: {', '.join(known)}." if otherwise is None else otherwise
+
+
+def no_such(name: str, known: Iterable[str], where: str = "here") -> str:
+    """What is wrong with a name that is not `known`, and what was most likely meant."""
+    return f"There is no {quote(name)} {where}. {nearest(name, known)}"
 
 
 def unknown(given: Iterable[str], known: Collection[str]) -> list[tuple[str, str]]:
     """What is wrong with each name that is not `known`: (the name, harmless; what was most likely meant)."""
     strange = [name for name in given if name not in known]
-    wrong = [(quote(name)[1:-1], f"There is no {quote(name)} here. {nearest(name, known)}") for name in strange[:20]]
+    wrong = [(quote(name)[1:-1], no_such(name, known)) for name in strange[:20]]
     if len(strange) > 20:  # finding the nearest is slow, and a body may hold 100,000 of them
         wrong[-1] = (wrong[-1][0], f"{wrong[-1][1]} There are {len(strange) - 20} more unknown names.")
     return wrong
@@ -250,7 +255,8 @@ class Seconds(Kind[float]):
 
     @property
     def schema(self) -> Schema:
-        text = {"type": ["number", "string"], "pattern": f"^(?:{DURATION})$"}
+        more_than_nothing = "(?=.*[1-9])" if self.least else ""
+        text = {"type": ["number", "string"], "pattern": f"^{more_than_nothing}(?:{DURATION})$"}
         return {**text, "minimum": self.least, "maximum": self.most}
 
     @property

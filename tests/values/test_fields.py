@@ -291,7 +291,7 @@ def test_an_argument_shows_its_usual_value_and_its_example() -> None:
     [
         ("siez", "Did you mean size?"),
         ("COLOUR", "Did you mean colour?"),
-        ("weight", "There is: size, colour."),
+        ("weight", "Use one of: size, colour."),
     ],
 )
 def test_an_unknown_argument_is_told_the_nearest_or_what_there_is(name: str, hint: str) -> None:
