@@ -93,7 +93,7 @@ async def set_client_url(request: Request) -> Response:
         change = partial(account_from, {"client_url": url})
         await services_of(request).control.change_account(account.name, lambda present: change(defaults=present))
     except Invalid as error:
-        wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
+        wrong = " ".join(reason for _, reason in error.fields)
         return await settings(request, form=Form(_shown_again(typed), {"client_url": wrong}))
     return see_other(request, "/settings#application")
 
@@ -160,7 +160,7 @@ async def add_account(request: Request) -> Response:
         made = account_from({name: value for name, value in given.items() if value})
         await services_of(request).control.add_account(made)
     except Invalid as error:
-        wrong = {f"new_{name}": f"{name}: {reason}" for name, reason in error.fields}
+        wrong = {f"new_{name}": reason for name, reason in error.fields}
         return await settings(request, form=Form(_shown_again(typed), wrong))
     except Conflict as error:
         return await settings(request, form=Form(_shown_again(typed), {"new_name": str(error)}), status=409)

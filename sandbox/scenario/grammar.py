@@ -47,7 +47,7 @@ from sandbox.scenario.steps import (
     Step,
     When,
 )
-from sandbox.values.kinds import NAME, Fitting, Flag, InvalidValue, Schema, nearest
+from sandbox.values.kinds import NAME, NAME_IS, Fitting, Flag, InvalidValue, Schema, nearest
 from sandbox.values.numbers import AnyNumber
 from sandbox.wire.numbers import TELCOS
 from sandbox.wire.problems import quote
@@ -371,7 +371,7 @@ FILE = Record(
     build=_scenario,
     keys={
         "scenario": (
-            word(Fitting(NAME, "1 to 64 of a-z 0-9 _ . - with a letter or a digit first")),
+            word(Fitting(NAME, NAME_IS)),
             "The scenario's name.",
         ),
         "description": (free(2_000), "What it is good for."),

@@ -8,8 +8,9 @@ name and the place to what is wrong. Nothing here knows either.
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from sandbox.errors import NotFound
 from sandbox.model import MAX_OPAQUE, MAX_PAYLOAD
@@ -24,6 +25,8 @@ MAX_WAIT_S = 300.0
 MAX_TIME_S = 366 * 24 * 3600
 NAME = "[a-z0-9][a-z0-9_.-]{0,63}"
 """What an account or a scenario may be called, as a regular expression."""
+
+NAME_IS = "1 to 64 of a-z 0-9 _ . - with a letter or a digit first"
 
 _LETTERS = "mrwfs"  # identifiers begin with one: message, request, webhook delivery, fault, scenario's run
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}  # in milliseconds, largest first
@@ -49,7 +52,8 @@ def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> st
     from difflib import get_close_matches  # here, because most values are right
 
     by_key = {each.lower(): each for each in known}
-    if near := get_close_matches(name[:64].lower(), by_key, n=1):
+    many = otherwise is None and len(by_key) > 12  # too many to name them all
+    if near := get_close_matches(name[:64].lower(), by_key, n=1, cutoff=0 if many else 0.6):
         return f"Did you mean {by_key[near[0]]}?"
     return f"Use one of: {', '.join(known)}." if otherwise is None else otherwise
 
@@ -149,6 +153,24 @@ class Fitting(Kind[str]):
         raise self.invalid(value)
 
 
+class Url(Kind[str]):
+    """An HTTP address with a host, in which no two parsers can see different ones."""
+
+    schema: ClassVar[Schema] = {"type": "string"}
+    wanted = "http:// or https:// and a host; no space, backslash, #fragment; at most 2048 characters"
+
+    def read(self, value: Any) -> str:
+        # Parsers may disagree about a backslash, and about what one of them strips, so they do not get to see any.
+        text = value if isinstance(value, str) and value.isprintable() and not re.search(r"[ \\#]", value) else ""
+        try:
+            parts = urlsplit(text)
+            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and len(text) <= 2048:
+                return text
+        except ValueError:  # brackets around no IPv6 address, or a port that is no number up to 65535
+            pass
+        raise self.invalid(value)
+
+
 class Name(Kind[str]):
     """The name of a thing, in a path: any text, because what is no name just names nothing."""
 
@@ -184,21 +206,24 @@ class Choice(Kind[S]):
 
 @dataclass(frozen=True, slots=True)
 class Flag(Kind[bool]):
-    """Yes or no; `words` are its texts, in lower case."""
+    """True or false; as text one of these words, or one of `words` in any case."""
 
-    words: Mapping[str, bool] = field(default_factory=lambda: {"true": True, "false": False})
-    any_case: bool = False
+    words: Mapping[str, bool] | None = None
 
     schema: ClassVar[Schema] = {"type": "boolean"}
     wanted = "true or false"
 
     def read(self, value: Any) -> bool:
+        if self.words and type(value) is int:  # a file may hold `strict = 1`
+            value = self.words.get(str(value), value)
         if not isinstance(value, bool):
             raise self.invalid(value)
         return value
 
     def from_text(self, text: str) -> bool:
-        return self.read(self.words.get(text.lower() if self.any_case else text, text))
+        if self.words:
+            return self.read(self.words.get(text.lower(), text))
+        return self.read({"true": True, "false": False}.get(text, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +261,14 @@ class Size(Kind[int]):
 
     @property
     def wanted(self) -> str:
-        return f"a size from {_in_units(self.least, _SIZES)} to {_in_units(self.most, _SIZES)}: 65536, 64KiB or 1MiB"
+        return f"a size from {size(self.least)} to {size(self.most)}: 65536, 64KiB or 1MiB"
 
     def read(self, value: Any) -> int:
         found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(MiB|KiB|)", str(value))
-        size = float(found[1]) * _SIZES[found[2]] if found else -1
-        if not self.least <= size <= self.most or size % 1:
+        number = float(found[1]) * _SIZES[found[2]] if found else -1
+        if not self.least <= number <= self.most or number % 1:
             raise self.invalid(value)
-        return int(size)
+        return int(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +312,11 @@ class Seconds(Kind[float]):
 def span(ms: float) -> str:
     """A time as text, in the largest unit that is exact."""
     return _in_units(ms, _UNITS) if ms else "0s"
+
+
+def size(number: int) -> str:
+    """A number of bytes as text, in the largest unit that is exact."""
+    return _in_units(number, _SIZES)
 
 
 def _in_units(number: float, units: Mapping[str, int]) -> str:
@@ -365,7 +395,8 @@ class Each(Kind[tuple[Any, ...]]):
     def read(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, str):
             return self.from_text(value)
-        return tuple(map(self.kind.read, value if isinstance(value, list | tuple) else [value]))
+        entries = value if isinstance(value, list | tuple) else [value]
+        return tuple(self.kind.from_text(each) if isinstance(each, str) else self.kind.read(each) for each in entries)
 
     def from_text(self, text: str) -> tuple[Any, ...]:
         return tuple(self.kind.from_text(each.strip()) for each in text.split(",")) if text.strip() else ()
