@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from sandbox.errors import Invalid, SettingsError
@@ -23,7 +23,6 @@ from sandbox.values.kinds import (
     Flag,
     InvalidValue,
     Kind,
-    Schema,
     Seconds,
     Size,
     Url,
@@ -87,8 +86,8 @@ def _show_time(seconds: float) -> str:
 class JsonTemplate(Kind[str]):
     """The text of a JSON object whose strings may name PLACEHOLDERS in braces."""
 
-    schema: ClassVar[Schema] = {"type": "string"}
-    wanted = "the text of a JSON object, at most 16384 characters"
+    def __init__(self) -> None:
+        super().__init__({"type": "string"}, "the text of a JSON object, at most 16384 characters")
 
     def read(self, value: Any) -> str:
         from sandbox.wire.nesting import too_deep  # here, because most settings and commands do without
@@ -117,9 +116,11 @@ class RetryKind(Kind[tuple[int, ...]]):
     most 20, where none means no retries.
     """
 
-    _offsets = Each(Whole(1, 86_400))
-    schema: ClassVar[Schema] = {"anyOf": [Choice(tuple(RETRY_PRESETS)).schema, {**_offsets.schema, "maxItems": 20}]}
-    wanted = f"{', '.join(RETRY_PRESETS)}, or at most 20 strictly increasing whole seconds from 1 to 86400"
+    def __init__(self) -> None:
+        self._offsets = Each(Whole(1, 86_400))
+        schema = {"anyOf": [Choice(RETRY_PRESETS).schema, {**self._offsets.schema, "maxItems": 20}]}
+        presets = ", ".join(RETRY_PRESETS)
+        super().__init__(schema, f"{presets}, or at most 20 strictly increasing whole seconds from 1 to 86400")
 
     def read(self, value: Any) -> tuple[int, ...]:
         preset = RETRY_PRESETS.get(value.strip()) if isinstance(value, str) else None
@@ -244,13 +245,13 @@ _ACCOUNT_KEYS = (
     _account_key("token", "API token of the application.", _TOKEN, show=mask, secret=True),
     _account_key("shortcodes", "Shortcodes it may send from; none listed means any.", Each(Short())),
     _account_key("client_url", "Where replies are posted.", Url(), show=mask_url, secret=True),
-    _account_key("callback_auth", "How a webhook proves where it is from.", Choice(tuple(CallbackAuth))),
-    _account_key("msisdn_format", "Numbers in webhooks: 234…, +234…, or by turns.", Choice(tuple(MsisdnFormat))),
+    _account_key("callback_auth", "How a webhook proves where it is from.", Choice(CallbackAuth)),
+    _account_key("msisdn_format", "Numbers in webhooks: 234…, +234…, or by turns.", Choice(MsisdnFormat)),
     _account_key("revision", "Revision of the API; 2025 adds ref_id to webhooks.", Choice(("2024", "2025"))),
     _account_key("strict", "Refuse a message without session_id or sent_date.", _FLAG),
     _account_key("success_body", "JSON to answer an accepted message with.", JsonTemplate()),
     _account_key("retry_s", "When failed webhooks are retried: a preset, or seconds.", RetryKind(), show=_show_retry),
-    _account_key("order", "Webhooks go when due, or those of a conversation in turn.", Choice(tuple(Order))),
+    _account_key("order", "Webhooks go when due, or those of a conversation in turn.", Choice(Order)),
 )
 _SERVER_KEYS = [Key(attribute=it.name, default=it.default, **it.metadata) for it in fields(Settings) if it.metadata]
 KEYS: tuple[Key, ...] = (*_SERVER_KEYS, *_ACCOUNT_KEYS)

@@ -12,7 +12,7 @@ from sandbox.rules import matching
 from sandbox.rules.matching import FILTERS, STATE, Match
 from sandbox.scenario.steps import MakeFault
 from sandbox.values.fields import Argument, Fields, Given, ObjectKind, body_schema, optional, required
-from sandbox.values.kinds import Choice, Flag, Kind, Schema, Seconds, TextKind, Whole
+from sandbox.values.kinds import Choice, Flag, Kind, Seconds, TextKind, Whole
 
 MOST_TIMES = 10_000
 MOST_DELAY_S = 300
@@ -22,11 +22,9 @@ MOST_BODY = 16 * 1024  # bytes of the body that a fault answers, in UTF-8
 class MatchKind(Kind[Match]):
     """What a message has to be like before it has a state."""
 
-    wanted = 'an object such as {"to": "2348020000000"}'
-
-    @property
-    def schema(self) -> Schema:
-        return body_schema(each for each in FILTERS if each is not STATE)
+    def __init__(self) -> None:
+        schema = body_schema(each for each in FILTERS if each is not STATE)
+        super().__init__(schema, 'an object such as {"to": "2348020000000"}')
 
     def read(self, value: Any) -> Match:
         """Raises Invalid as well, by the names of the filters."""

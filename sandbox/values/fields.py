@@ -138,26 +138,19 @@ class Fields:
             raise Invalid(*self.complaints.items())
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectKind(Kind[Given]):
     """An object with arguments of its own. Complaints name them with the object's name before: `match.pattern`."""
 
-    arguments: Sequence[Argument[Any]]
-
-    @property
-    def schema(self) -> Schema:
-        return body_schema(self.arguments)
-
-    @property
-    def wanted(self) -> str:
-        return f"an object of: {', '.join(each.name for each in self.arguments)}"
+    def __init__(self, arguments: Sequence[Argument[Any]]) -> None:
+        super().__init__(body_schema(arguments), f"an object of: {', '.join(each.name for each in arguments)}")
+        self._arguments = arguments
 
     def read(self, value: Any) -> Given:
         """Raises Invalid as well, by the names of the arguments."""
         if not isinstance(value, Mapping):
             raise self.invalid(value)
         inner = Fields(value, json=True)
-        given = Given(inner.values(self.arguments))
+        given = Given(inner.values(self._arguments))
         inner.done()
         return given
 

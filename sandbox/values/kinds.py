@@ -7,9 +7,9 @@ name and the place to what is wrong. Nothing here knows either.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from sandbox.errors import NotFound
@@ -73,18 +73,14 @@ def unknown(given: Iterable[str], known: Collection[str]) -> list[tuple[str, str
 
 
 class Kind(Generic[T_co]):
-    """What a value may be."""
+    """What a value may be: its JSON Schema, and in words what is `wanted`, to stand after `Use`.
 
-    __slots__ = ()
+    Kinds never change. They are plain classes because every command imports them, and a dataclass takes a millisecond.
+    """
 
-    @property
-    def schema(self) -> Schema:
-        raise NotImplementedError
-
-    @property
-    def wanted(self) -> str:
-        """What is accepted, to stand after `Use`."""
-        raise NotImplementedError
+    def __init__(self, schema: Schema, wanted: str) -> None:
+        self.schema = schema
+        self.wanted = wanted
 
     def read(self, value: Any) -> T_co:
         """The value, from JSON. Raises InvalidValue."""
@@ -98,57 +94,45 @@ class Kind(Generic[T_co]):
         return InvalidValue(f"is {shown(value)}. Use {self.wanted}.")
 
 
-@dataclass(frozen=True, slots=True)
 class TextKind(Kind[str]):
     """A string that can be stored and sent: so many characters, and as UTF-8 so many bytes."""
 
-    longest: int | None = MAX_OPAQUE
-    least: int = 0
-    most_bytes: int | None = None
-
-    @property
-    def schema(self) -> Schema:
-        return {"type": "string"} if self.longest is None else {"type": "string", "maxLength": self.longest}
-
-    @property
-    def wanted(self) -> str:
-        return f"{self.least} to {self.longest} characters" if self.least else "a string"
+    def __init__(self, longest: int | None = MAX_OPAQUE, *, least: int = 0, most_bytes: int | None = None) -> None:
+        schema = {"type": "string"} if longest is None else {"type": "string", "maxLength": longest}
+        super().__init__(schema, f"{least} to {longest} characters" if least else "a string")
+        self._longest, self._least, self._most_bytes = longest, least, most_bytes
 
     def read(self, value: Any) -> str:
-        if not isinstance(value, str) or len(value) < self.least:
+        if not isinstance(value, str) or len(value) < self._least:
             raise self.invalid(value)
-        if self.longest is not None and len(value) > self.longest:
-            raise InvalidValue(f"has {len(value)} characters. At most {self.longest} are accepted.")
+        if self._longest is not None and len(value) > self._longest:
+            raise InvalidValue(f"has {len(value)} characters. At most {self._longest} are accepted.")
         if bad := unusable_character(value):
             raise InvalidValue(f"holds {bad}. Leave it out.")
-        if self.most_bytes is not None and (size := len(value.encode())) > self.most_bytes:
-            raise InvalidValue(f"has {size:,} bytes as UTF-8. At most {self.most_bytes:,} are accepted.")
+        if self._most_bytes is not None and (size := len(value.encode())) > self._most_bytes:
+            raise InvalidValue(f"has {size:,} bytes as UTF-8. At most {self._most_bytes:,} are accepted.")
         return value
 
 
 class Payload(Kind[bytes]):
     """Any text that UTF-8 can carry, as its bytes: JSON or not."""
 
-    schema: ClassVar[Schema] = {"type": "string", "maxLength": MAX_PAYLOAD}
-    wanted = "a string"
+    def __init__(self) -> None:
+        super().__init__({"type": "string", "maxLength": MAX_PAYLOAD}, "a string")
 
     def read(self, value: Any) -> bytes:
         return TextKind(None, most_bytes=MAX_PAYLOAD).read(value).encode()
 
 
-@dataclass(frozen=True, slots=True)
 class Fitting(Kind[str]):
     """A printable text that a regular expression fits."""
 
-    pattern: str
-    wanted: str
-
-    @property
-    def schema(self) -> Schema:
-        return {"type": "string", "pattern": f"^{self.pattern}$"}
+    def __init__(self, pattern: str, wanted: str) -> None:
+        super().__init__({"type": "string", "pattern": f"^{pattern}$"}, wanted)
+        self._pattern = pattern
 
     def read(self, value: Any) -> str:
-        if isinstance(value, str) and value.isprintable() and re.fullmatch(self.pattern, value):
+        if isinstance(value, str) and value.isprintable() and re.fullmatch(self._pattern, value):
             return value
         raise self.invalid(value)
 
@@ -156,8 +140,9 @@ class Fitting(Kind[str]):
 class Url(Kind[str]):
     """An HTTP address with a host, in which no two parsers can see different ones."""
 
-    schema: ClassVar[Schema] = {"type": "string"}
-    wanted = "http:// or https:// and a host; no space, backslash, #fragment; at most 2048 characters"
+    def __init__(self) -> None:
+        wanted = "http:// or https:// and a host; no space, backslash, #fragment; at most 2048 characters"
+        super().__init__({"type": "string"}, wanted)
 
     def read(self, value: Any) -> str:
         # Parsers may disagree about a backslash, and about what one of them strips, so they do not get to see any.
@@ -174,75 +159,59 @@ class Url(Kind[str]):
 class Name(Kind[str]):
     """The name of a thing, in a path: any text, because what is no name just names nothing."""
 
-    schema: ClassVar[Schema] = {"type": "string", "pattern": f"^{NAME}$"}
-    wanted = "a name"
+    def __init__(self) -> None:
+        super().__init__({"type": "string", "pattern": f"^{NAME}$"}, NAME_IS)
 
     def read(self, value: Any) -> str:
         return str(value)
 
 
-@dataclass(frozen=True, slots=True)
 class Choice(Kind[S]):
     """One of a few words; the member, where they are those of an enumeration."""
 
-    choices: Sequence[S]
-
-    @property
-    def schema(self) -> Schema:
-        return {"type": "string", "enum": [str(each) for each in self.choices]}
-
-    @property
-    def wanted(self) -> str:
-        return f"one of: {', '.join(self.choices)}"
+    def __init__(self, choices: Iterable[S]) -> None:
+        self.choices = tuple(choices)
+        words = [str(each) for each in self.choices]
+        super().__init__({"type": "string", "enum": words}, f"one of: {', '.join(words)}")
 
     def read(self, value: Any) -> S:
         word = str(value) if type(value) is int else value  # a file may hold `revision = 2025`
         for each in self.choices:
             if each == word:
                 return each
-        near = nearest(word, self.choices) if isinstance(word, str) and word else ""
-        raise InvalidValue(f"{self.invalid(value)}{f' {near}' if near.endswith('?') else ''}")
+        near = nearest(word, self.choices, "") if isinstance(word, str) and word else ""
+        raise InvalidValue(f"{self.invalid(value)} {near}".rstrip())
 
 
-@dataclass(frozen=True, slots=True)
 class Flag(Kind[bool]):
     """True or false; as text one of these words, or one of `words` in any case."""
 
-    words: Mapping[str, bool] | None = None
-
-    schema: ClassVar[Schema] = {"type": "boolean"}
-    wanted = "true or false"
+    def __init__(self, words: Mapping[str, bool] | None = None) -> None:
+        super().__init__({"type": "boolean"}, "true or false")
+        self._words = words
 
     def read(self, value: Any) -> bool:
-        if self.words and type(value) is int:  # a file may hold `strict = 1`
-            value = self.words.get(str(value), value)
+        if self._words and type(value) is int:  # a file may hold `strict = 1`
+            value = self._words.get(str(value), value)
         if not isinstance(value, bool):
             raise self.invalid(value)
         return value
 
     def from_text(self, text: str) -> bool:
-        if self.words:
-            return self.read(self.words.get(text.lower(), text))
-        return self.read({"true": True, "false": False}.get(text, text))
+        words, word = (self._words, text.lower()) if self._words else ({"true": True, "false": False}, text)
+        return self.read(words.get(word, text))
 
 
-@dataclass(frozen=True, slots=True)
 class Whole(Kind[int]):
     """A whole number; to JSON, 5.0 is as whole as 5."""
 
-    least: int
-    most: int
-
-    @property
-    def schema(self) -> Schema:
-        return {"type": "integer", "minimum": self.least, "maximum": self.most}
-
-    @property
-    def wanted(self) -> str:
-        return f"a whole number from {self.least} to {self.most}"
+    def __init__(self, least: int, most: int) -> None:
+        schema = {"type": "integer", "minimum": least, "maximum": most}
+        super().__init__(schema, f"a whole number from {least} to {most}")
+        self._least, self._most = least, most
 
     def read(self, value: Any) -> int:
-        if type(value) in (int, float) and self.least <= value <= self.most and value % 1 == 0:
+        if type(value) in (int, float) and self._least <= value <= self._most and value % 1 == 0:
             return int(value)
         raise self.invalid(value)
 
@@ -250,61 +219,49 @@ class Whole(Kind[int]):
         return self.read(int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text)
 
 
-@dataclass(frozen=True, slots=True)
 class Size(Kind[int]):
     """A number of bytes, which may have the unit KiB or MiB."""
 
-    least: int
-    most: int
-
-    schema: ClassVar[Schema] = {"type": ["integer", "string"]}
-
-    @property
-    def wanted(self) -> str:
-        return f"a size from {size(self.least)} to {size(self.most)}: 65536, 64KiB or 1MiB"
+    def __init__(self, least: int, most: int) -> None:
+        wanted = f"a size from {size(least)} to {size(most)}: 65536, 64KiB or 1MiB"
+        super().__init__({"type": ["integer", "string"]}, wanted)
+        self._least, self._most = least, most
 
     def read(self, value: Any) -> int:
         found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(MiB|KiB|)", str(value))
         number = float(found[1]) * _SIZES[found[2]] if found else -1
-        if not self.least <= number <= self.most or number % 1:
+        if not self._least <= number <= self._most or number % 1:
             raise self.invalid(value)
         return int(number)
 
 
-@dataclass(frozen=True, slots=True)
 class Seconds(Kind[float]):
     """A time in seconds: a number of them, or text such as `500ms`, `90s`, `2m`, `1h30m`, `1d`."""
 
-    most: float = MAX_TIME_S
-    least: float = 0
-
-    @property
-    def schema(self) -> Schema:
-        more_than_nothing = "(?=.*[1-9])" if self.least else ""
+    def __init__(self, most: float = MAX_TIME_S, least: float = 0) -> None:
+        more_than_nothing = "(?=.*[1-9])" if least else ""
         text = {"type": ["number", "string"], "pattern": f"^{more_than_nothing}(?:{DURATION})$"}
-        return {**text, "minimum": self.least, "maximum": self.most}
-
-    @property
-    def wanted(self) -> str:
-        return f"a time from {span(self.least * 1000)} to {span(self.most * 1000)}: 90, 1.5, 500ms, 5s, 2m, 1h30m or 1d"
+        examples = "90, 1.5, 500ms, 5s, 2m, 1h30m or 1d"
+        wanted = f"a time from {span(least * 1000)} to {span(most * 1000)}: {examples}"
+        super().__init__({**text, "minimum": least, "maximum": most}, wanted)
+        self._least, self._most = least, most
 
     def read(self, value: Any) -> float:
         if isinstance(value, str):
             return self.from_text(value)
-        if type(value) not in (int, float) or not self.least <= value <= self.most:  # NaN lies between nothing
+        if type(value) not in (int, float) or not self._least <= value <= self._most:  # NaN lies between nothing
             raise self.invalid(value)
         return float(value)
 
     def from_text(self, text: str) -> float:
+        number = -1.0
         if re.fullmatch(DURATION, text) and not text[-1].isdigit():
             parts = re.findall("([0-9.]+) ?([a-z]+)", text)
             number = sum(float(digits) * _UNITS[unit] for digits, unit in parts) / 1000
-        else:
-            try:
-                number = float(text) if text.isascii() and not re.search(r"[_\s]", text) else -1
-            except ValueError:
-                number = -1
-        if not self.least <= number <= self.most:
+        elif text.isascii() and not re.search(r"[_\s]", text):
+            with suppress(ValueError):
+                number = float(text)
+        if not self._least <= number <= self._most:
             raise self.invalid(text)
         return number
 
@@ -324,31 +281,27 @@ def _in_units(number: float, units: Mapping[str, int]) -> str:
     return next(fitting, f"{number:g}")
 
 
-@dataclass(frozen=True, slots=True)
 class Wait(Kind[float | None]):
     """Whether to wait, and at most how many seconds: true is the usual time, false is None."""
 
-    usual_s: float
-
-    schema: ClassVar[Schema] = {**Seconds(MAX_WAIT_S).schema, "type": ["boolean", "number", "string"], "default": True}
-    wanted = f"true, false, or {Seconds(MAX_WAIT_S).wanted}"
+    def __init__(self, usual_s: float) -> None:
+        self._seconds, self._usual_s = Seconds(MAX_WAIT_S), usual_s
+        schema = {**self._seconds.schema, "type": ["boolean", "number", "string"], "default": True}
+        super().__init__(schema, f"true, false, or {self._seconds.wanted}")
 
     def read(self, value: Any) -> float | None:
         if isinstance(value, bool):
-            return self.usual_s if value else None
-        return Seconds(MAX_WAIT_S).read(value)
+            return self._usual_s if value else None
+        return self._seconds.read(value)
 
 
 class PageCursor(Kind[int]):
     """The number of whatever has one, with or without the letter before it."""
 
-    schema: ClassVar[Schema] = {
-        "type": ["string", "integer"],
-        "pattern": f"^[{_LETTERS}]?[0-9]{{1,18}}$",
-        "minimum": 0,
-        "maximum": 10**18 - 1,
-    }
-    wanted = "an identifier such as m12, or a cursor from `next`"
+    def __init__(self) -> None:
+        pattern = f"^[{_LETTERS}]?[0-9]{{1,18}}$"
+        schema = {"type": ["string", "integer"], "pattern": pattern, "minimum": 0, "maximum": 10**18 - 1}
+        super().__init__(schema, "an identifier such as m12, or a cursor from `next`")
 
     def read(self, value: Any) -> int:
         if type(value) in (int, float) and value % 1 == 0:
@@ -358,45 +311,29 @@ class PageCursor(Kind[int]):
         raise self.invalid(value)
 
 
-@dataclass(frozen=True, slots=True)
 class Identifier(Kind[int]):
     """The number in an identifier of one letter. What is none names nothing, so that the error is NotFound."""
 
-    letter: str
-
-    @property
-    def schema(self) -> Schema:
-        return {"type": "string", "pattern": f"^{self.letter}[0-9]{{1,18}}$"}
-
-    @property
-    def wanted(self) -> str:
-        return f"an identifier such as {self.letter}12"
+    def __init__(self, letter: str) -> None:
+        schema = {"type": "string", "pattern": f"^{letter}[0-9]{{1,18}}$"}
+        super().__init__(schema, f"an identifier such as {letter}12")
+        self._letter = letter
 
     def read(self, value: Any) -> int:
-        if found := re.fullmatch(f"{self.letter}([0-9]{{1,18}})", value):
+        if found := re.fullmatch(f"{self._letter}([0-9]{{1,18}})", value):
             return int(found[1])
-        raise NotFound(f"There is no {quote(value)}; an identifier looks like {self.letter}12.")
+        raise NotFound(f"There is no {quote(value)}; an identifier looks like {self._letter}12.")
 
 
-@dataclass(frozen=True, slots=True)
 class Each(Kind[tuple[Any, ...]]):
     """A list of values of one kind; as text, separated by commas."""
 
-    kind: Kind[Any]
-
-    @property
-    def schema(self) -> Schema:
-        return {"type": "array", "items": self.kind.schema}
-
-    @property
-    def wanted(self) -> str:
-        return f"a list, each of which is {self.kind.wanted}"
+    def __init__(self, kind: Kind[Any]) -> None:
+        super().__init__({"type": "array", "items": kind.schema}, f"a list, each of which is {kind.wanted}")
+        self._kind = kind
 
     def read(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, str):
-            return self.from_text(value)
+            value = [each.strip() for each in value.split(",")] if value.strip() else []
         entries = value if isinstance(value, list | tuple) else [value]
-        return tuple(self.kind.from_text(each) if isinstance(each, str) else self.kind.read(each) for each in entries)
-
-    def from_text(self, text: str) -> tuple[Any, ...]:
-        return tuple(self.kind.from_text(each.strip()) for each in text.split(",")) if text.strip() else ()
+        return tuple(self._kind.from_text(each) if isinstance(each, str) else self._kind.read(each) for each in entries)

@@ -1,9 +1,9 @@
 """Kinds of telephone numbers: MSISDN, shortcode, or either; wire/numbers.py says how one is written."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from sandbox.model import Msisdn, Shortcode
-from sandbox.values.kinds import InvalidValue, Kind, Schema, TextKind
+from sandbox.values.kinds import InvalidValue, Kind, TextKind
 from sandbox.wire.numbers import MSISDN, SHORTCODE, NumberFault, parse_msisdn, parse_shortcode
 from sandbox.wire.problems import problem, quote
 
@@ -13,8 +13,11 @@ _TEXT = TextKind()
 class Phone(Kind[Msisdn]):
     """An MSISDN in any accepted form."""
 
-    schema: ClassVar[Schema] = {"type": "string", "pattern": f"^{MSISDN}$"}
-    wanted = 'a phone number in international form, for example "2348020000000"'
+    def __init__(self) -> None:
+        super().__init__(
+            {"type": "string", "pattern": f"^{MSISDN}$"},
+            'a phone number in international form, for example "2348020000000"',
+        )
 
     def read(self, value: Any) -> Msisdn:
         parsed = parse_msisdn(_TEXT.read(value))
@@ -28,8 +31,8 @@ class Phone(Kind[Msisdn]):
 class Short(Kind[Shortcode]):
     """A shortcode."""
 
-    schema: ClassVar[Schema] = {"type": "string", "pattern": f"^{SHORTCODE}$"}
-    wanted = "a shortcode of 3 to 15 digits"
+    def __init__(self) -> None:
+        super().__init__({"type": "string", "pattern": f"^{SHORTCODE}$"}, "a shortcode of 3 to 15 digits")
 
     def read(self, value: Any) -> Shortcode:
         parsed = parse_shortcode(_TEXT.read(value))
@@ -41,8 +44,11 @@ class Short(Kind[Shortcode]):
 class AnyNumber(Kind[str]):
     """A number to look for: an MSISDN in any accepted form, or a shortcode."""
 
-    schema: ClassVar[Schema] = {"type": "string", "pattern": f"^({MSISDN}|{SHORTCODE})$"}
-    wanted = "an MSISDN or a shortcode; it is compared exactly"
+    def __init__(self) -> None:
+        super().__init__(
+            {"type": "string", "pattern": f"^({MSISDN}|{SHORTCODE})$"},
+            "an MSISDN or a shortcode; it is compared exactly",
+        )
 
     def read(self, value: Any) -> str:
         given = _TEXT.read(value)
