@@ -75,7 +75,7 @@ def unknown(given: Iterable[str], known: Collection[str]) -> list[tuple[str, str
 class Kind(Generic[T_co]):
     """What a value may be: its JSON Schema, and in words what is `wanted`, to stand after `Use`.
 
-    Kinds never change. They are plain classes because every command imports them, and a dataclass takes a millisecond.
+    Kinds never change. They are plain classes because every command imports them, and dataclasses are slow to make.
     """
 
     def __init__(self, schema: Schema, wanted: str) -> None:
