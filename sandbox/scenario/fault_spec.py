@@ -88,7 +88,7 @@ def fault_from(given: Mapping[str, object]) -> MakeFault:
             fields.wrong(f"effect.{name}", reason)
         values = {each.name: effect[each] for each in _EFFECTS if effect[each] is not None}
     fields.done()
-    if times is None and "times" not in given:
+    if times is None and given.get("times", 1) is not None:
         times = 1
     return MakeFault(on=on, effect=FaultEffect(**values), times=times, match=matching.to_mapping(match))
 

@@ -34,6 +34,7 @@ def wrong_fields(given: Mapping[str, object]) -> list[str]:
         (asking(match={}), UNAVAILABLE),
         (asking({"status": 503, "body": None, "delay_s": None, "drop": None, "hold": None}), UNAVAILABLE),
         (asking({"status": 503, "hold": False, "delay_s": 0}), UNAVAILABLE),
+        (asking(times=""), UNAVAILABLE),
         (asking(times=None), replace(UNAVAILABLE, times=None)),
         (asking(times=10_000), replace(UNAVAILABLE, times=10_000)),
         (asking({"status": 400}), replace(UNAVAILABLE, effect=FaultEffect(status=400))),
