@@ -13,7 +13,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from types import TracebackType
 from typing import TypeVar, assert_never
@@ -22,6 +21,7 @@ from sandbox.clock import Clock, event_loop
 from sandbox.errors import NotFound
 from sandbox.system import greenlets
 from sandbox.testkit.misbehaviour import BEHAVIOURS, OK, Accepting, Connection, ReceivedRequest, Variant, answers
+from sandbox.values.kinds import nearest
 
 T = TypeVar("T")
 
@@ -231,6 +231,4 @@ def _waiting(sock: socket.socket) -> Iterator[socket.socket]:
 def _find(known: Mapping[str, T], name: str, what: str) -> T:
     if name in known:
         return known[name]
-    near = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-    raise NotFound(f"There is no {what} {name!r}. {hint}")
+    raise NotFound(f"There is no {what} {name!r}. {nearest(name, known)}")

@@ -93,6 +93,9 @@ class OutcomeKind(StrEnum):
     INTERRUPTED = "interrupted"  # the sandbox stopped before the outcome was known
 
 
+MAX_OPAQUE = 255
+"""Characters of a session_id or a ref_id [S]."""
+
 MAX_PAYLOAD = 64 * 1024
 """Bytes of a webhook's body that somebody edited."""
 

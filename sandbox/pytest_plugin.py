@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -158,9 +157,9 @@ def _marked(node: pytest.Item) -> dict[str, Any]:
     for mark in reversed(list(node.iter_markers("ninebits"))):
         for name in mark.kwargs:
             if name not in _MARKS:
-                near = get_close_matches(name, _MARKS, 1)
-                wanted = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(_MARKS)}."
-                pytest.fail(f"@pytest.mark.ninebits has no {name}. {wanted}", pytrace=False)
+                from sandbox.values.kinds import nearest
+
+                pytest.fail(f"@pytest.mark.ninebits has no {name}. {nearest(name, _MARKS)}", pytrace=False)
         if mark.args:
             pytest.fail(f"@pytest.mark.ninebits takes names: {', '.join(_MARKS)}; not {mark.args!r}.", pytrace=False)
         settings = {**marked.get("settings", {}), **mark.kwargs.get("settings", {})}

@@ -5,23 +5,39 @@ and nothing here listens, connects, or touches a file other than the one that ho
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from sandbox.errors import Invalid, SettingsError
 from sandbox.model import Account, CallbackAuth, MsisdnFormat, Order
+from sandbox.values.kinds import (
+    NAME,
+    NAME_IS,
+    Choice,
+    Each,
+    Fitting,
+    Flag,
+    InvalidValue,
+    Kind,
+    Seconds,
+    Size,
+    Url,
+    Whole,
+    size,
+    span,
+    unknown,
+)
+from sandbox.values.numbers import Short
+from sandbox.wire.problems import mask
 
 PREFIX = "NINEBITS_SANDBOX_"  # an application's own NINEBITS_… variables hold real tokens
 CONFIG_ENV = f"{PREFIX}CONFIG"
 OTHER_ENV = (CONFIG_ENV, f"{PREFIX}URL", f"{PREFIX}ACCOUNT")  # the last two are for client commands
 FILE_NAME = "ninebits-sandbox.toml"
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 # Seconds after attempt 1 was known to have failed. "The first initial retry will happen 30 seconds after the first try.
 # The next attempt is after 60 seconds, then after 120 seconds. The last retry will be 3600 seconds after the initial
@@ -32,25 +48,14 @@ RETRY_PRESETS: dict[str, tuple[int, ...]] = {
     "fast": (1, 2, 4),
 }
 
-PLACEHOLDERS = ("message_id", "from", "to", "session_id", "ref_id", "sent_date", "encoding", "segments")
-"""What `{…}` in a string value of `success_body` may name."""
-
 OWN_PATHS = "_sandbox|c|doctor|livez|login|messages|ng|present|readyz|requests|runs|scenarios|settings|static|webhooks"
 """What the sandbox's own paths begin with, as a pattern; a `root_path` does not, so that they can be told apart."""
-
-Reader = Callable[[object], object]
-"""Text, TOML or JSON in, a value out; its ValueError says what is wanted and never repeats what arrived."""
 
 
 def url_of(host: str, port: int, *, tls: bool) -> str:
     """The address at which a server that listens on `host` is reached from the same machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def mask(secret: str) -> str:
-    """The first 4 characters of a secret of 12 or more, then `…`; nothing of a shorter one."""
-    return f"{secret[:4]}…" if len(secret) >= 12 else "…"
 
 
 def mask_url(url: str) -> str:
@@ -64,11 +69,6 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
-def _arrived(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return visible(text if len(text) <= 80 else f"{text[:80]}…")
-
-
 def _show(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
@@ -79,124 +79,72 @@ def _show_retry(retry_s: tuple[int, ...]) -> str:
     return next((name for name, offsets in RETRY_PRESETS.items() if offsets == retry_s), _show(retry_s))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unit:
-    noun: str
-    sizes: Mapping[str, int]  # by suffix, largest first
-    whole: bool = True
-
-    def show(self, number: float) -> str:
-        fitting = (f"{int(number // size)}{suffix}" for suffix, size in self.sizes.items() if number % size == 0)
-        return next(fitting, str(number))
-
-    def between(self, low: float, high: float) -> Callable[[object], float]:
-        def read(value: object) -> float:
-            found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]*)", str(value).strip())
-            number = float(found[1]) * self.sizes.get(found[2], math.nan) if found else math.nan
-            if not low <= number <= high or (self.whole and number % 1):  # NaN lies between nothing
-                raise ValueError(f"{self.noun} from {self.show(low)} to {self.show(high)}")
-            return number if number % 1 else int(number)
-
-        return read
+def _show_time(seconds: float) -> str:
+    return span(seconds * 1000)
 
 
-_COUNT = _Unit(noun="a whole number", sizes={"": 1})
-_BYTES = _Unit(noun="a size (bytes, 64KiB, 1MiB)", sizes={"MiB": 1024**2, "KiB": 1024, "": 1})
-_TIME = _Unit(noun="a time (seconds, 30m, 7d)", sizes={"d": 86_400, "h": 3600, "m": 60, "s": 1, "": 1}, whole=False)
+class JsonTemplate(Kind[str]):
+    """The text of a JSON object whose strings may name PLACEHOLDERS in braces."""
+
+    def __init__(self) -> None:
+        super().__init__({"type": "string"}, "the text of a JSON object, at most 16384 characters")
+
+    def read(self, value: Any) -> str:
+        from sandbox.wire.nesting import too_deep  # here, because most settings and commands do without
+        from sandbox.wire.payloads import PLACEHOLDERS
+
+        text = value if isinstance(value, str) and len(value) <= 16_384 else ""
+        try:
+            body = json.loads(text)
+            written = json.dumps(body, ensure_ascii=False, allow_nan=False)  # without escapes; refuses NaN and 1e999
+            (text + written).encode()  # refuses lone surrogates
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict) or too_deep(text):
+            raise self.invalid(value)
+        names = set(re.findall(r"\{(\w+)\}", written))  # outside its strings JSON has no {word}
+        if not names <= set(PLACEHOLDERS):
+            allowed = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise InvalidValue(f"holds an unknown placeholder. Use no {{placeholder}} but {allowed}.")
+        return text
 
 
-def _yes_or_no(value: object) -> bool:
-    if (word := str(value).lower()) in _WORDS:
-        return _WORDS[word]
-    raise ValueError("true or false")
+class RetryKind(Kind[tuple[int, ...]]):
+    """The offsets of the retries, in seconds after attempt 1 was known to have failed.
+
+    A preset's name, or offsets as a list or separated by commas: strictly increasing whole seconds from 1 to 86400, at
+    most 20, where none means no retries.
+    """
+
+    def __init__(self) -> None:
+        self._offsets = Each(Whole(1, 86_400))
+        schema = {"anyOf": [Choice(RETRY_PRESETS).schema, {**self._offsets.schema, "maxItems": 20}]}
+        presets = ", ".join(RETRY_PRESETS)
+        super().__init__(schema, f"{presets}, or at most 20 strictly increasing whole seconds from 1 to 86400")
+
+    def read(self, value: Any) -> tuple[int, ...]:
+        preset = RETRY_PRESETS.get(value.strip()) if isinstance(value, str) else None
+        try:
+            offsets = preset or self._offsets.read(value)
+            if len(offsets) <= 20 and list(offsets) == sorted(set(offsets)):
+                return offsets
+        except InvalidValue:
+            pass
+        raise self.invalid(value)
 
 
-class _OneOf(tuple[str, ...]):
-    """A reader that can also list what it accepts."""
-
-    def __call__(self, value: object) -> str:
-        for choice in self:
-            if choice == str(value):  # TOML may hold `revision = 2025`
-                return choice  # the member, where the choices are an enumeration
-        raise ValueError(" or ".join(f'"{choice}"' for choice in self))
-
-
-def _matching(pattern: str, wanted: str) -> Reader:
-    def read(value: object) -> str:
-        if isinstance(value, str) and value.isprintable() and re.fullmatch(pattern, value):
-            return value
-        raise ValueError(wanted)
-
-    return read
-
-
-def _each(read_one: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
-    def read(value: object) -> tuple[Any, ...]:
-        if isinstance(value, str):
-            value = [entry.strip() for entry in value.split(",")] if value.strip() else []
-        return tuple(map(read_one, value if isinstance(value, list | tuple) else [value]))
-
-    return read
-
-
-_text = _matching(r"\s*\S.*", "a text that is not empty and has no control characters")
-_host = _matching(
+_TEXT = Fitting(r"\s*\S.*", "a text that is not empty and has no control characters")
+_HOST = Fitting(
     r"[\w.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*", "a host name or an IP address, no port or brackets"
 )
-_host_names = _each(_matching(r"[a-z0-9._-]{1,253}", "host names in lower case, without scheme and port"))
-_control_token = _matching(r"[!-~]{16,256}", "16 to 256 visible ASCII characters without spaces")
-_token = _matching(r"[!-~]{1,256}", "1 to 256 visible ASCII characters without spaces")
-_name = _matching(r"[a-z0-9][a-z0-9_.-]{0,63}", "1 to 64 of a-z 0-9 _ . - with a letter or a digit first")
-_shortcodes = _each(_matching(r"[0-9]{3,15}", "shortcodes of 3 to 15 digits, as texts"))
-_root_path = _matching(
+_HOST_NAMES = Each(Fitting(r"[a-z0-9._-]{1,253}", "host names in lower case, without scheme and port"))
+_CONTROL_TOKEN = Fitting(r"[!-~]{16,256}", "16 to 256 visible ASCII characters without spaces")
+_TOKEN = Fitting(r"[!-~]{1,256}", "1 to 256 visible ASCII characters without spaces")
+_ROOT_PATH = Fitting(
     rf"(?!/(?:{OWN_PATHS})(?:/|$))(?=.{{1,200}}$)(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+",
     "a path like /sms-sandbox: without a slash at its end, and not beginning as the sandbox's own paths do",
 )
-
-
-def _client_url(value: object) -> str:
-    # Two parsers may disagree about a backslash, and about what one of them strips, so neither gets to see any.
-    text = value if isinstance(value, str) and value.isprintable() and not re.search(r"[ \\#]", value) else ""
-    try:
-        parts = urlsplit(text)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and len(text) <= 2048:
-            return text
-    except ValueError:  # brackets around no IPv6 address, or a port that is no number up to 65535
-        pass
-    raise ValueError("http:// or https:// and a host; no space, backslash, #fragment; at most 2048 characters")
-
-
-def _success_body(value: object) -> str:
-    from sandbox.wire.nesting import too_deep  # here, because most settings and commands do without
-
-    text = value if isinstance(value, str) and len(value) <= 16_384 else ""
-    try:
-        body = json.loads(text)
-        written = json.dumps(body, ensure_ascii=False, allow_nan=False)  # without escapes; refuses NaN and 1e999
-        (text + written).encode()  # refuses lone surrogates
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict) or too_deep(text):
-        raise ValueError("the text of a JSON object, at most 16384 characters")
-    if not set(re.findall(r"\{(\w+)\}", written)) <= set(PLACEHOLDERS):  # outside its strings JSON has no {word}
-        raise ValueError("no {placeholder} but " + " ".join(f"{{{name}}}" for name in PLACEHOLDERS))
-    return text
-
-
-def parse_retry(value: object) -> tuple[int, ...]:
-    """The offsets of the retries, in seconds after attempt 1 was known to have failed.
-
-    `value` is a preset's name, or offsets as a list or separated by commas: strictly increasing whole seconds from 1 to
-    86400, at most 20, where none means no retries. Raises ValueError, which says what is wanted.
-    """
-    preset = RETRY_PRESETS.get(value.strip()) if isinstance(value, str) else None
-    try:
-        offsets = preset or _each(_COUNT.between(1, 86_400))(value)
-        if len(offsets) <= 20 and list(offsets) == sorted(set(offsets)):
-            return offsets
-    except ValueError:
-        pass
-    raise ValueError(f"{', '.join(RETRY_PRESETS)}, or at most 20 strictly increasing whole seconds from 1 to 86400")
+_FLAG = Flag({"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +155,7 @@ class Key:
     attribute: str  # of Settings or of Account; it may end in a unit, the name does not
     default: object
     help: str
-    read: Reader = field(repr=False)
+    kind: Kind[Any] = field(repr=False)
     show: Callable[[Any], str] = field(default=_show, repr=False)  # masks what is secret
     secret: bool = False
 
@@ -226,7 +174,7 @@ class Key:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        return tuple(map(str, self.read)) if isinstance(self.read, _OneOf) else ()
+        return tuple(map(str, self.kind.choices)) if isinstance(self.kind, Choice) else ()
 
     @property
     def is_bool(self) -> bool:
@@ -241,8 +189,8 @@ class Key:
         return "none" if value in (None, ()) else self.show(value)
 
 
-def _setting(default: Any, help: str, read: Reader = _text, **rest: Any) -> Any:
-    columns = {"scope": "server", "help": help, "read": read, **rest}
+def _setting(default: Any, help: str, kind: Kind[Any] = _TEXT, **rest: Any) -> Any:
+    columns = {"scope": "server", "help": help, "kind": kind, **rest}
     return field(default=default, repr="secret" not in rest, metadata=columns)
 
 
@@ -254,31 +202,31 @@ DEFAULT_ACCOUNT = Account(name="default", token="sandbox-token", retry_s=RETRY_P
 class Settings:
     """Everything that can be set. Sizes are in bytes; what ends in `_s` is in seconds."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on; beyond loopback a control token is needed.", _host)
-    port: int = _setting(2081, "Port to listen on; 0 takes any free one.", _COUNT.between(0, 65_535))
+    host: str = _setting("127.0.0.1", "Address to listen on; beyond loopback a control token is needed.", _HOST)
+    port: int = _setting(2081, "Port to listen on; 0 takes any free one.", Whole(0, 65_535))
     db: str = _setting(".ninebits-sandbox/sandbox.db", "Database file; :memory: keeps nothing after the end.")
-    control_token: str | None = _setting(None, "Token for pages, control API.", _control_token, show=mask, secret=True)
-    insecure_no_auth: bool = _setting(False, "Listen beyond loopback without a control token.", _yes_or_no)
-    allowed_hosts: tuple[str, ...] = _setting((), "Host names with a dot to answer to.", _host_names)
-    root_path: str | None = _setting(None, "Path prefix below which a reverse proxy serves all this.", _root_path)
-    clock: str = _setting("system", "Time runs as the system's, or when told to.", _OneOf(("system", "virtual")))
-    max_messages: int = _setting(10_000, "Messages kept; the oldest go first.", _COUNT.between(1, 10**8))
-    max_age_s: float = _setting(7 * 86_400, "Age limit of messages.", _TIME.between(1, 3650 * 86_400), show=_TIME.show)
+    control_token: str | None = _setting(None, "Token for pages, control API.", _CONTROL_TOKEN, show=mask, secret=True)
+    insecure_no_auth: bool = _setting(False, "Listen beyond loopback without a control token.", _FLAG)
+    allowed_hosts: tuple[str, ...] = _setting((), "Host names with a dot to answer to.", _HOST_NAMES)
+    root_path: str | None = _setting(None, "Path prefix below which a reverse proxy serves all this.", _ROOT_PATH)
+    clock: str = _setting("system", "Time runs as the system's, or when told to.", Choice(("system", "virtual")))
+    max_messages: int = _setting(10_000, "Messages kept; the oldest go first.", Whole(1, 10**8))
+    max_age_s: float = _setting(7 * 86_400, "Age limit of messages.", Seconds(3650 * 86_400, 1), show=_show_time)
     ssl_certfile: str | None = _setting(None, "Certificate chain (PEM), to speak HTTPS.")
     ssl_keyfile: str | None = _setting(None, "Private key (PEM) of the certificate.")
-    log_format: str = _setting("text", "How an event is logged.", _OneOf(("text", "json")))
-    max_body: int = _setting(64 * 1024, "Largest request to the gateway.", _BYTES.between(1, 2**26), show=_BYTES.show)
-    max_control_body: int = _setting(1024**2, "Largest request elsewhere.", _BYTES.between(1, 2**26), show=_BYTES.show)
-    max_text: int = _setting(1600, "Longest text of a message, in characters.", _COUNT.between(1, 100_000))
-    loop_limit: int = _setting(50, "Texts of rules in a conversation in a minute; 0: any.", _COUNT.between(0, 10**6))
-    max_connections: int = _setting(512, "Connections at once; more are answered 503.", _COUNT.between(1, 100_000))
-    max_event_streams: int = _setting(100, "Event streams at once; more get a 503.", _COUNT.between(1, 100_000))
-    header_deadline_s: float = _setting(10, "Time for a request's headers.", _TIME.between(0.1, 3600), show=_TIME.show)
-    body_deadline_s: float = _setting(30, "Time for a request's body.", _TIME.between(0.1, 3600), show=_TIME.show)
-    webhook_deadline_s: float = _setting(10, "Time an attempt may take.", _TIME.between(0.01, 600), show=_TIME.show)
-    webhook_concurrency: int = _setting(32, "Webhook attempts at once.", _COUNT.between(1, 10_000))
-    webhook_per_host: int = _setting(4, "Webhook attempts at once to one host.", _COUNT.between(1, 10_000))
-    webhook_backlog: int = _setting(100_000, "Open webhook deliveries at most.", _COUNT.between(1, 10**8))
+    log_format: str = _setting("text", "How an event is logged.", Choice(("text", "json")))
+    max_body: int = _setting(64 * 1024, "Largest request to the gateway.", Size(1, 2**26), show=size)
+    max_control_body: int = _setting(1024**2, "Largest request elsewhere.", Size(1, 2**26), show=size)
+    max_text: int = _setting(1600, "Longest text of a message, in characters.", Whole(1, 100_000))
+    loop_limit: int = _setting(50, "Texts of rules in a conversation in a minute; 0: any.", Whole(0, 10**6))
+    max_connections: int = _setting(512, "Connections at once; more are answered 503.", Whole(1, 100_000))
+    max_event_streams: int = _setting(100, "Event streams at once; more get a 503.", Whole(1, 100_000))
+    header_deadline_s: float = _setting(10, "Time for a request's headers.", Seconds(3600, 0.1), show=_show_time)
+    body_deadline_s: float = _setting(30, "Time for a request's body.", Seconds(3600, 0.1), show=_show_time)
+    webhook_deadline_s: float = _setting(10, "Time an attempt may take.", Seconds(600, 0.01), show=_show_time)
+    webhook_concurrency: int = _setting(32, "Webhook attempts at once.", Whole(1, 10_000))
+    webhook_per_host: int = _setting(4, "Webhook attempts at once to one host.", Whole(1, 10_000))
+    webhook_backlog: int = _setting(100_000, "Open webhook deliveries at most.", Whole(1, 10**8))
     accounts: tuple[Account, ...] = (DEFAULT_ACCOUNT,)  # never empty; flags and environment speak of the first
 
     @property
@@ -287,23 +235,23 @@ class Settings:
         return not re.fullmatch(r"localhost|::1|127(\.[0-9]{1,3}){3}", self.host)
 
 
-def _account_key(attribute: str, help: str, read: Reader, **rest: Any) -> Key:
+def _account_key(attribute: str, help: str, kind: Kind[Any], **rest: Any) -> Key:
     default = getattr(DEFAULT_ACCOUNT, attribute)
-    return Key(scope="account", attribute=attribute, default=default, help=help, read=read, **rest)
+    return Key(scope="account", attribute=attribute, default=default, help=help, kind=kind, **rest)
 
 
 _ACCOUNT_KEYS = (
-    _account_key("name", "Name of the account.", _name),
-    _account_key("token", "API token of the application.", _token, show=mask, secret=True),
-    _account_key("shortcodes", "Shortcodes it may send from; none listed means any.", _shortcodes),
-    _account_key("client_url", "Where replies are posted.", _client_url, show=mask_url, secret=True),
-    _account_key("callback_auth", "How a webhook proves where it is from.", _OneOf(CallbackAuth)),
-    _account_key("msisdn_format", "Numbers in webhooks: 234…, +234…, or by turns.", _OneOf(MsisdnFormat)),
-    _account_key("revision", "Revision of the API; 2025 adds ref_id to webhooks.", _OneOf(("2024", "2025"))),
-    _account_key("strict", "Refuse a message without session_id or sent_date.", _yes_or_no),
-    _account_key("success_body", "JSON to answer an accepted message with.", _success_body),
-    _account_key("retry_s", "When failed webhooks are retried: a preset, or seconds.", parse_retry, show=_show_retry),
-    _account_key("order", "Webhooks go when due, or those of a conversation in turn.", _OneOf(Order)),
+    _account_key("name", "Name of the account.", Fitting(NAME, NAME_IS)),
+    _account_key("token", "API token of the application.", _TOKEN, show=mask, secret=True),
+    _account_key("shortcodes", "Shortcodes it may send from; none listed means any.", Each(Short())),
+    _account_key("client_url", "Where replies are posted.", Url(), show=mask_url, secret=True),
+    _account_key("callback_auth", "How a webhook proves where it is from.", Choice(CallbackAuth)),
+    _account_key("msisdn_format", "Numbers in webhooks: 234…, +234…, or by turns.", Choice(MsisdnFormat)),
+    _account_key("revision", "Revision of the API; 2025 adds ref_id to webhooks.", Choice(("2024", "2025"))),
+    _account_key("strict", "Refuse a message without session_id or sent_date.", _FLAG),
+    _account_key("success_body", "JSON to answer an accepted message with.", JsonTemplate()),
+    _account_key("retry_s", "When failed webhooks are retried: a preset, or seconds.", RetryKind(), show=_show_retry),
+    _account_key("order", "Webhooks go when due, or those of a conversation in turn.", Choice(Order)),
 )
 _SERVER_KEYS = [Key(attribute=it.name, default=it.default, **it.metadata) for it in fields(Settings) if it.metadata]
 KEYS: tuple[Key, ...] = (*_SERVER_KEYS, *_ACCOUNT_KEYS)
@@ -316,22 +264,24 @@ _Problems = list[tuple[str, str]]  # (name as it is written, what arrived and wh
 def _read(given: Mapping[str, object], known: Mapping[str, Key], *also: str) -> tuple[dict[str, Any], _Problems]:
     """The values of known names, and what is wrong with the rest; names in `also` are the caller's."""
     values: dict[str, Any] = {}
-    problems: _Problems = []
-    strange = [name[:64] for name in given if name not in known and name not in also]
-    for name in strange[:20]:  # finding the nearest is slow, and a request may hold 100,000 strange names
-        nearest = get_close_matches(name, [*known, *also], n=1, cutoff=0)[0]
-        reason = "a setting of the server, no account's" if name in _BY_NAME else f"unknown; the nearest is {nearest}"
-        problems.append((visible(name), reason))
-    if len(strange) > 20:
-        problems.append((visible(strange[20]), f"unknown, as are {len(strange) - 21} more"))
+    problems: _Problems = [
+        (name, f"{name} is a setting of the server, no account's. Leave it out." if name in _BY_NAME else reason)
+        for name, reason in unknown(given, [*known, *also])
+    ]
     for name in [name for name in known if name in given]:
         key, value = known[name], given[name]
         try:  # empty text unsets, so that a flag can undo what the file says
-            values[name] = None if key.default is None and value in (None, "") else key.read(value)
-        except ValueError as error:
-            arrived = "what arrived stays secret" if key.secret else f"got {_arrived(value)}"
-            problems.append((name, f"{arrived}; wanted {error}"))
+            values[name] = None if key.default is None and value in (None, "") else _value(key.kind, value)
+        except InvalidValue as error:
+            hidden = f"is wrong, and stays secret. Use {key.kind.wanted}."
+            problems.append((name, f"{key.name} {hidden if key.secret else error}"))
     return values, problems
+
+
+def _value(kind: Kind[Any], value: object) -> object:
+    if isinstance(value, str):
+        return kind.from_text(value.strip() if isinstance(kind, Whole | Size | Seconds) else value)
+    return kind.read(value)
 
 
 def _at_odds(account: Account) -> _Problems:
@@ -339,7 +289,7 @@ def _at_odds(account: Account) -> _Problems:
     url, auth = account.client_url, account.callback_auth
     if url is None or auth is not CallbackAuth.BASIC or urlsplit(url).username:
         return []
-    return [("callback_auth", 'got "basic"; wanted a client_url that holds user name and password')]
+    return [("callback_auth", 'callback_auth is "basic". Use a client_url that holds user name and password.')]
 
 
 def account_from(mapping: Mapping[str, object], *, defaults: Account | None = None) -> Account:
@@ -350,7 +300,9 @@ def account_from(mapping: Mapping[str, object], *, defaults: Account | None = No
     """
     values, problems = _read(mapping, _ACCOUNT_BY_NAME)
     if defaults is None:
-        problems += [(name, "missing; wanted one of its own") for name in ("name", "token") if name not in mapping]
+        problems += [
+            (name, f"{name} is missing. Use one of its own.") for name in ("name", "token") if name not in mapping
+        ]
     changes = {_BY_NAME[name].attribute: value for name, value in values.items()}
     account = replace(defaults or DEFAULT_ACCOUNT, **changes)
     problems += _at_odds(account)
@@ -404,7 +356,7 @@ def load(*, flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, 
         name = "ssl_certfile" if settings.ssl_certfile else "ssl_keyfile"
         complaints.append(f"{origin[name]}: {name} came alone; wanted ssl_certfile and ssl_keyfile together")
     accounts = [replace(DEFAULT_ACCOUNT, **values["account"])]
-    complaints += [f"{origin[name]}: {name}: {reason}" for name, reason in _at_odds(accounts[0])]
+    complaints += [f"{origin[name]}: {reason}" for name, reason in _at_odds(accounts[0])]
     for number, entry in enumerate(tables[1:], start=2):
         place = f"{source}, [[accounts]] {number}, key"
         try:

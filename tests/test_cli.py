@@ -94,4 +94,10 @@ def test_a_command_does_not_import_what_it_does_not_use(name: str) -> None:
         "sandbox.testkit",
         "sandbox.testkit.transport",
         "sandbox.model",
+        "sandbox.values",
+        "sandbox.values.kinds",
+        "sandbox.values.numbers",
+        "sandbox.wire",
+        "sandbox.wire.numbers",
+        "sandbox.wire.problems",
     }

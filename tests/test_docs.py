@@ -22,6 +22,7 @@ from sandbox.model import DeliveryState
 from sandbox.rules import matching
 from sandbox.scenario import catalogue, fault_spec, grammar, script, shapes
 from sandbox.scenario.steps import Scenario
+from sandbox.values import kinds
 from tests.conftest import Bench, Receiver
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -238,7 +239,7 @@ def test_the_limits_of_the_scenario_page_are_those_of_the_code() -> None:
         f"does | {shapes.MAX_LIST} |",
         f"{matching.MAX_GLOB:,} and {matching.MAX_PATTERN} characters",
         f"sees {matching.SEEN:,} characters of a text, for {matching.PATTERN_S * 1000:.0f} ms",
-        f"{shapes.MAX_TIME_MS // 86_400_000} days; a fault's `delay` {fault_spec.MOST_DELAY_S // 60} minutes",
+        f"{kinds.MAX_TIME_S // 86_400} days; a fault's `delay` {fault_spec.MOST_DELAY_S // 60} minutes",
         f"strikes | {fault_spec.MOST_TIMES:,} |",
         f"{fault_spec.MOST_BODY // 1024} KiB",
     ):

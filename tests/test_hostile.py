@@ -62,7 +62,7 @@ def test_the_first_variant_is_meant_where_none_is_named(endpoint: HostileEndpoin
     [
         ("hang", None, "There is no behaviour 'hang'. Did you mean hangs?"),
         ("redirects", "309", "There is no variant of redirects '309'. Did you mean 30"),
-        ("accepts_late", "x", "There is no variant of accepts_late 'x'. There are: late, never."),
+        ("accepts_late", "x", "There is no variant of accepts_late 'x'. Use one of: late, never."),
     ],
 )
 def test_a_name_that_there_is_not_gets_the_nearest(

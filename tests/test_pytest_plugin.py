@@ -318,7 +318,7 @@ def test_it(client, handset):
     [
         ("alow_refused=True", "@pytest.mark.ninebits has no alow_refused. Did you mean allow_refused?"),
         ("'happy-survey'", "@pytest.mark.ninebits takes names: scenario, *"),
-        ("settings={'shortcode': '1'}", "*unknown; the nearest is shortcodes*"),
+        ("settings={'shortcode': '1'}", "*Did you mean shortcodes?*"),
         ("scenario='no-such-scenario'", "The test's scenario cannot be played: *no-such-scenario*"),
         ("scenario='missing.yaml'", "The test's scenario cannot be played: *missing.yaml*"),
     ],

@@ -197,7 +197,7 @@ REFUSALS = {
         through=NO_POWER,
     ),
     "a setting that nobody knows": Refusal(
-        prepare=written("ninebits-sandbox.toml", b"prot = 1\n"), exit_code=2, said=["prot", "the nearest is port"]
+        prepare=written("ninebits-sandbox.toml", b"prot = 1\n"), exit_code=2, said=["prot", "Did you mean port?"]
     ),
     "no certificate": Refusal(prepare=nothing, flags=TLS, exit_code=2, said=["cert.pem", "PEM"]),
     "a certificate that is none": Refusal(

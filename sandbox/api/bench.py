@@ -13,48 +13,24 @@ from sandbox.api.operations import V1, ApiCall, Content, answer, operation
 from sandbox.core.services import Listeners, Services
 from sandbox.errors import Busy, Invalid, NotFound
 from sandbox.http.access import Receive, Scope, Send
-from sandbox.http.fields import (
-    MAX_ADVANCE_S,
-    Choice,
-    Name,
-    PageCursor,
-    Seconds,
-    TextKind,
-    optional,
-    required,
-    usually,
-)
 from sandbox.model import Account
 from sandbox.objects import schema
 from sandbox.objects.derive import Json
 from sandbox.objects.schema import Schema
-from sandbox.settings import KEYS, RETRY_PRESETS, Key, account_from
+from sandbox.settings import KEYS, Key, account_from
+from sandbox.values.fields import optional, required, usually
+from sandbox.values.kinds import MAX_TIME_S, Choice, Name, PageCursor, Seconds, TextKind
 from sandbox.wire.problems import quote
 
 # Accounts ----------------------------------------------------------------------------------------------------------
 
 
 def _setting(key: Key) -> Schema:
-    """What a setting of an account may be in JSON. `account_from` takes more, as it reads files and flags as well."""
-    match key:
-        case Key(name="shortcodes"):
-            made = schema.array(schema.text(pattern="^[0-9]{3,15}$"))
-        case Key(name="retry"):
-            offsets = {**schema.array(schema.integer(minimum=1, maximum=86_400)), "maxItems": 20}
-            made = {"anyOf": [schema.choice(RETRY_PRESETS), offsets]}
-        case Key(choices=(_, *_)):
-            made = schema.choice(key.choices)
-        case Key(is_bool=True):
-            made = schema.boolean()
-        case _:
-            made = schema.text()
-    made = {**made, "description": key.help}
+    made = {**key.kind.schema, "description": key.help}
     return schema.nullable(made) if key.default is None else made
 
 
 _SETTINGS = {key.name: _setting(key) for key in KEYS if key.scope == "account"}
-_SETTINGS["name"] |= {"pattern": "^[a-z0-9][a-z0-9_.-]{0,63}$"}
-_SETTINGS["token"] |= {"pattern": "^[!-~]{1,256}$"}
 
 
 def _settings(required: Sequence[str], examples: Mapping[str, str]) -> Schema:
@@ -153,7 +129,7 @@ async def remove_account(call: ApiCall) -> Response:
 # Clock and reset ---------------------------------------------------------------------------------------------------
 
 ACTION = required("action", Choice(("freeze", "advance", "resume", "system")), "What the clock is to do.", "advance")
-SECONDS = optional("seconds", Seconds(MAX_ADVANCE_S), "How far to advance.", 3600)
+SECONDS = optional("seconds", Seconds(MAX_TIME_S), "How far to advance.", 3600)
 
 
 async def _clock(services: Services) -> Json:

@@ -7,69 +7,18 @@ only arguments and answers.
 from starlette.responses import Response
 
 from sandbox.api import objects
-from sandbox.api.messages import FILTERS, LIMIT, NEXT, STATE
+from sandbox.api.messages import LIMIT, NEXT
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.errors import NotFound
-from sandbox.http.fields import Identifier, body_schema, required
-from sandbox.model import Drop, FaultOn
 from sandbox.objects import schema
 from sandbox.scenario import fault_spec
 from sandbox.store import faults
+from sandbox.values.fields import body_schema, required
+from sandbox.values.kinds import Identifier
 
 FAULT_ID = required("id", Identifier("f"), "The fault.", "f17")
 
-_EFFECT = schema.obj(
-    {
-        "status": schema.nullable(
-            schema.integer("The status that is answered instead.", 503, minimum=400, maximum=599)
-        ),
-        "body": schema.nullable(schema.text("The body of that answer; without it, the usual one of a failure.")),
-        "delay_s": schema.nullable(
-            schema.number(
-                "Real seconds before a call is answered, or a webhook posted.",
-                minimum=0,
-                maximum=fault_spec.MOST_DELAY_S,
-            )
-        ),
-        "drop": schema.nullable(
-            schema.choice(
-                Drop,
-                "The connection is closed: before anything was accepted or posted; after it, so that the answer is "
-                "lost; or in the middle of the answer's body.",
-            )
-        ),
-        "hold": schema.nullable(
-            schema.boolean("No answer at all, until the fault is removed, the account is reset, or the client leaves.")
-        ),
-    },
-    optional=("status", "body", "delay_s", "drop", "hold"),
-)
-# What `fault_from` reads.
-NEW_FAULT = schema.obj(
-    {
-        "on": schema.choice(FaultOn, "What fails: calls to the gateway, or webhooks.", "sendsms"),
-        "match": schema.nullable(
-            {
-                **body_schema(each for each in FILTERS if each is not STATE),
-                "description": "Only calls with such a message, as a filter of messages; without it, every call.",
-            }
-        ),
-        "times": schema.nullable(
-            schema.integer(
-                "How many calls, 1 if it is left out; null: until it is removed.",
-                2,
-                minimum=1,
-                maximum=fault_spec.MOST_TIMES,
-            )
-        ),
-        "effect": {
-            **_EFFECT,
-            "description": "What happens: one of status, drop and hold; a delay may go with any.",
-            "examples": [{"status": 503}],
-        },
-    },
-    optional=("match", "times"),
-)
+NEW_FAULT = body_schema(fault_spec.FAULT)
 
 
 @operation(

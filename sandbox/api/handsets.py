@@ -12,21 +12,14 @@ from sandbox.api.messages import LIMIT
 from sandbox.api.operations import V1, ApiCall, answer, operation
 from sandbox.api.webhooks import WAIT
 from sandbox.clock import to_iso
-from sandbox.http.fields import (
-    MAX_ADVANCE_S,
-    Choice,
-    Phone,
-    Seconds,
-    Short,
-    TextKind,
-    optional,
-    required,
-)
 from sandbox.model import HandsetState, TextRequest
 from sandbox.objects.derive import Json
 from sandbox.objects.schema import page
 from sandbox.scenario.steps import ChangeHandset
 from sandbox.store import messages
+from sandbox.values.fields import optional, required
+from sandbox.values.kinds import MAX_TIME_S, Choice, Seconds, TextKind
+from sandbox.values.numbers import Phone, Short
 from sandbox.wire.numbers import TELCOS
 
 MAX_LABEL = 80
@@ -92,7 +85,7 @@ TO_LAST = optional("to", Short(), "The shortcode; without it, the one that texte
 TO = required("to", Short(), "The shortcode.", "48974")
 SESSION_ID = optional("session_id", TextKind(), "The session to carry; without it, the last message's.")
 NEW_SESSION_ID = optional("session_id", TextKind(), "The session to carry; without it, a new one.")
-DELAY_S = optional("delay_s", Seconds(MAX_ADVANCE_S), "Send it after so many seconds of the sandbox's clock.")
+DELAY_S = optional("delay_s", Seconds(MAX_TIME_S), "Send it after so many seconds of the sandbox's clock.")
 
 
 def _check_text(call: ApiCall) -> Iterable[tuple[str, str]]:

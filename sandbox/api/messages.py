@@ -15,30 +15,15 @@ from sandbox.clock import stopwatch
 from sandbox.core.services import Services
 from sandbox.core.waits import Times
 from sandbox.errors import NotFound
-from sandbox.http.fields import (
-    MAX_WAIT_S,
-    AnyNumber,
-    Choice,
-    Flag,
-    Given,
-    Identifier,
-    ObjectKind,
-    PageCursor,
-    Seconds,
-    TextKind,
-    Whole,
-    optional,
-    required,
-    usually,
-)
 from sandbox.http.request import while_connected
-from sandbox.model import Account, Direction, Encoding, Message
-from sandbox.objects.messages import MESSAGE_STATES
+from sandbox.model import Account, Message
 from sandbox.objects.schema import page
 from sandbox.rules import matching
-from sandbox.rules.matching import Match
+from sandbox.rules.matching import FILTERS, Match, match_of
 from sandbox.store import messages
 from sandbox.store.database import Queries
+from sandbox.values.fields import Given, ObjectKind, optional, required, usually
+from sandbox.values.kinds import MAX_WAIT_S, Choice, Flag, Identifier, PageCursor, Seconds, Whole
 
 MAX_PAGE = 500
 LOOKED_AT = 10_000  # messages that one call goes through; it is then answered with a cursor to go on from
@@ -48,36 +33,6 @@ CHUNK = 500
 LIMIT = usually("limit", Whole(1, MAX_PAGE), 50, "How many at most.")
 NEXT = optional("next", PageCursor(), "Go on from here: what the page before has as `next`.")
 AFTER = optional("after", PageCursor(), "Only what came after this: an identifier, or a `seq`.")
-
-# What a message has to be like: matching.Match, in the words of the wire.
-FROM = optional("from", AnyNumber(), "The sender's number, exactly: a shortcode for MT, an MSISDN for MO.")
-TO = optional("to", AnyNumber(), "The receiver's number, exactly: an MSISDN for MT, a shortcode for MO.")
-SESSION_ID = optional("session_id", TextKind(), "The dialogue, exactly.")
-DIRECTION = optional("direction", Choice(tuple(Direction)), "From the application (mt), or from a handset (mo).")
-TEXT = optional("text", TextKind(), "A glob over the whole text: `*`, `?`, `[…]`.", "*cinema?*")
-PATTERN = optional(
-    "pattern", TextKind(), "A regular expression that is looked for in the text; 200 characters at most."
-)
-IGNORE_CASE = usually("ignore_case", Flag(), False, "Whether `text` and `pattern` take A for a.")
-STATE = optional("state", Choice(MESSAGE_STATES), "The state, as it is now.")
-SEGMENTS = optional("segments", Whole(1, 1000), "How many SMS the text takes.")
-ENCODING = optional("encoding", Choice(tuple(Encoding)), "The encoding that the text needs.")
-FILTERS = (TO, FROM, SESSION_ID, DIRECTION, TEXT, PATTERN, IGNORE_CASE, STATE, SEGMENTS, ENCODING)
-
-
-def match_of(given: Given) -> Match:
-    return Match(
-        from_=given[FROM],
-        to=given[TO],
-        session_id=given[SESSION_ID],
-        direction=given[DIRECTION],
-        text=given[TEXT],
-        pattern=given[PATTERN],
-        ignore_case=bool(given[IGNORE_CASE]),
-        state=given[STATE],
-        segments=given[SEGMENTS],
-        encoding=given[ENCODING],
-    )
 
 
 def _check_filters(call: ApiCall) -> Iterable[tuple[str, str]]:

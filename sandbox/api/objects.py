@@ -25,8 +25,9 @@ from sandbox.objects import accounts, messages, problems, scenarios, webhooks
 from sandbox.objects.derive import Json, json_from, schema_of
 from sandbox.objects.schema import component, nullable, timestamp
 from sandbox.scenario.steps import Cursor, Scenario
-from sandbox.settings import mask, mask_url
+from sandbox.settings import mask_url
 from sandbox.store.scenarios import Run
+from sandbox.wire.problems import mask
 
 if TYPE_CHECKING:  # which a start can do without
     from sandbox.rules.findings import Finding

@@ -16,10 +16,10 @@ from sandbox.api import operations
 from sandbox.api.operations import ApiCall, Content, Operation, operation
 from sandbox.api.routes import OPERATIONS as CONTROL
 from sandbox.core.gateway import PATH
-from sandbox.http.fields import Argument, body_schema
 from sandbox.objects import schema
 from sandbox.objects.problems import FAILURE, PROBLEM, STATUS
 from sandbox.objects.schema import Schema, example_of
+from sandbox.values.fields import Argument, body_schema
 from sandbox.wire.payloads import to_json
 from sandbox.wire.problems import CATALOGUE, WANTED
 from sandbox.wire.requests import EXAMPLE, KEYS

@@ -18,10 +18,10 @@ from starlette.routing import Route
 from sandbox.core.services import Services
 from sandbox.errors import Busy, Conflict, Invalid, NotFound, SandboxError, StorageError
 from sandbox.http.access import problem_json, read_body
-from sandbox.http.fields import Argument, Fields, Given
 from sandbox.http.request import account_of, query_of, services_of
 from sandbox.model import Account
 from sandbox.objects.schema import Schema
+from sandbox.values.fields import Argument, Fields, Given
 from sandbox.wire.payloads import to_json
 from sandbox.wire.requests import decode_json
 

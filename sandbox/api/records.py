@@ -15,12 +15,14 @@ from sandbox.api import objects
 from sandbox.api.handsets import MSISDN
 from sandbox.api.operations import V1, ApiCall, Complained, Content, Unfinished, answer, operation
 from sandbox.errors import StorageError
-from sandbox.http.fields import Choice, Short, optional, usually
 from sandbox.model import Attempt, Message
 from sandbox.objects.problems import IMPORTED
 from sandbox.objects.schema import mapping, page, text
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
+from sandbox.values.fields import optional, usually
+from sandbox.values.kinds import Choice
+from sandbox.values.numbers import Short
 
 
 @operation(

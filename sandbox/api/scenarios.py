@@ -13,7 +13,6 @@ from sandbox.api import objects
 from sandbox.api.messages import LIMIT, NEXT
 from sandbox.api.operations import V1, ApiCall, Complained, answer, listed, operation
 from sandbox.errors import NotFound
-from sandbox.http.fields import Choice, Identifier, Name, Phone, TextKind, optional, required
 from sandbox.model import RunState
 from sandbox.objects.derive import Json
 from sandbox.objects.schema import page
@@ -22,6 +21,9 @@ from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios
 from sandbox.store.database import Queries
 from sandbox.store.scenarios import Run
+from sandbox.values.fields import optional, required
+from sandbox.values.kinds import Choice, Identifier, Name, TextKind
+from sandbox.values.numbers import Phone
 from sandbox.wire.problems import quote
 
 _ONE = f"{V1}/scenarios/{{name}}"

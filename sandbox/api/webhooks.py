@@ -11,21 +11,12 @@ from sandbox.api import objects
 from sandbox.api.messages import LIMIT, NEXT
 from sandbox.api.operations import V1, ApiCall, answer, listed, operation
 from sandbox.core.control import DEFAULT_WAIT_S
-from sandbox.http.fields import (
-    Choice,
-    Flag,
-    Identifier,
-    Payload,
-    TextKind,
-    Wait,
-    optional,
-    required,
-    usually,
-)
 from sandbox.http.request import own_delivery, while_connected
 from sandbox.model import DeliveryState
 from sandbox.objects.schema import page
 from sandbox.store import outbox
+from sandbox.values.fields import optional, required, usually
+from sandbox.values.kinds import Choice, Flag, Identifier, Payload, TextKind, Wait
 
 _ONE = f"{V1}/webhook-deliveries/{{id}}"
 _GROUP = "Webhook deliveries"
@@ -33,7 +24,10 @@ _GROUP = "Webhook deliveries"
 DELIVERY_ID = required("id", Identifier("w"), "The webhook delivery.", "w15")
 STATE = optional("state", Choice(tuple(DeliveryState)), "Only those in this state.", "exhausted")
 WAIT = usually(
-    "wait", Wait(), DEFAULT_WAIT_S, "Whether to answer only after the attempt has ended, or how many seconds at most."
+    "wait",
+    Wait(DEFAULT_WAIT_S),
+    DEFAULT_WAIT_S,
+    "Whether to answer only after the attempt has ended, or how many seconds at most.",
 )
 EDITED = optional(
     "body",

@@ -156,6 +156,9 @@ def _kinds(schema: Schema) -> str:
             return "one of " + ", ".join(str(each) for each in words if each is not None)
         case {"anyOf": parts}:
             return " or ".join(dict.fromkeys(_kinds(each) for each in parts if each != {"type": "null"}))
+        case {"type": [*kinds], "maximum": most} if "number" in kinds and "string" in kinds:
+            before = "true or false, or " if "boolean" in kinds else ""
+            return f"{before}seconds from 0 to {most:g}, or a time such as 2m"
         case {"type": "array", "items": each} if each:
             return f"an array: {_kinds(each)}"
         case {"type": kind}:

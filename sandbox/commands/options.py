@@ -4,7 +4,6 @@ No command is here, and only errors are printed.
 """
 
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from io import TextIOWrapper
@@ -15,6 +14,7 @@ import click
 
 from sandbox import settings as config
 from sandbox.errors import SandboxError
+from sandbox.values.kinds import InvalidValue, Seconds
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -112,15 +112,12 @@ def _setting(key: config.Key, origin: str) -> Callable[[Command], Command]:
 # Arguments ---------------------------------------------------------------------------------------------------------
 
 
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "": 1}
-
-
 def duration(value: object) -> float:
-    """Seconds of a time such as `500ms`, `30s`, `5m`, `2h`, `1d`; a number alone is seconds. As a type of an option."""
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d|)", str(value))
-    if found is None:
-        raise click.BadParameter(f"{str(value)!r} is no duration. Write it like 500ms, 30s, 5m, 2h or 1d.")
-    return float(found[1]) * _SECONDS[found[2]]
+    """Seconds of a time such as `500ms`, `5m`, `1h30m`; a number alone is seconds. As a type of an option."""
+    try:
+        return Seconds().from_text(str(value))
+    except InvalidValue as error:
+        raise click.BadParameter(f"The time {error}") from None
 
 
 _FILTERS: tuple[tuple[str, Mapping[str, Any]], ...] = (

@@ -15,6 +15,7 @@ import click
 from sandbox import settings
 from sandbox.clock import to_iso
 from sandbox.commands.options import as_json, load, settings_options
+from sandbox.wire.problems import mask
 
 if TYPE_CHECKING:
     from sandbox.core.services import Services
@@ -89,7 +90,7 @@ def _banner(services: "Services", address: "Address", demo_url: str | None) -> N
         "",
         f"  Pages      {address.url}/",
         f"  Base URL   {address.url}   in place of https://app.9bits.net:2081",
-        f"  Token      {account.token if documented else settings.mask(account.token)}   of the account {account.name}",
+        f"  Token      {account.token if documented else mask(account.token)}   of the account {account.name}",
         f"  Replies    {_replies(account.client_url, demo_url)}",
         f"  Database   {'memory: nothing survives the end of this process' if memory else services.settings.db}",
     ]

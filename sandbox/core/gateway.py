@@ -27,13 +27,12 @@ from sandbox.model import (
     Problem,
     RecordedRequest,
 )
-from sandbox.settings import mask
 from sandbox.store import journal, messages
 from sandbox.store.database import Database, Tx
 from sandbox.wire import payloads
 from sandbox.wire.credentials import bearer_token, mask_authorization
 from sandbox.wire.numbers import telco_of
-from sandbox.wire.problems import problem, quote, status_of
+from sandbox.wire.problems import mask, problem, quote, status_of
 from sandbox.wire.requests import SendSms, parse
 from sandbox.wire.text import measure
 

@@ -7,7 +7,6 @@ that has to be run again finds what it found before. What follows from what is d
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from typing import assert_never
 
@@ -46,6 +45,7 @@ from sandbox.store import faults as stored_faults
 from sandbox.store import journal, messages, outbox, scenarios
 from sandbox.store.database import Database, Queries, Tx
 from sandbox.store.scenarios import Missed, OwnScenario, Run
+from sandbox.values.kinds import nearest
 from sandbox.wire.problems import quote
 
 MINUTE_MS = 60_000
@@ -525,9 +525,7 @@ def _source_of(account: str, name: str, db: Queries) -> str:
     if name in built_in:
         return built_in[name]
     known = [*(each.name for each in scenarios.own(db, account)), *built_in]
-    near = get_close_matches(name, known, n=1)
-    hint = f"The nearest is {near[0]}." if near else "GET /scenarios lists them."
-    raise NotFound(f"There is no scenario {quote(name)}. {hint}")
+    raise NotFound(f"There is no scenario {quote(name)}. {nearest(name, known, 'GET /scenarios lists them.')}")
 
 
 def _need_a_handset(effects: Iterable[Effect]) -> bool:

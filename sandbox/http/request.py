@@ -9,10 +9,11 @@ from starlette.requests import Request
 from sandbox.core.services import Services
 from sandbox.errors import NotFound
 from sandbox.http.access import Disconnected
-from sandbox.http.fields import Fields, Identifier
 from sandbox.model import Account, WebhookDelivery
 from sandbox.store import outbox
 from sandbox.store.database import Queries
+from sandbox.values.fields import Fields
+from sandbox.values.kinds import Identifier
 from sandbox.wire.problems import quote
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ def account_of(request: Request) -> Account:
 
 def seq_of(request: Request, letter: str) -> int:
     """The number in the path's identifier."""
-    return Identifier(letter).read("id", request.path_params["id"])
+    return Identifier(letter).read(request.path_params["id"])
 
 
 def query_of(request: Request) -> Fields:

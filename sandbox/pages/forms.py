@@ -13,15 +13,6 @@ from starlette.requests import Request
 
 from sandbox.errors import Invalid
 from sandbox.http.access import read_body
-from sandbox.http.fields import (
-    MAX_ADVANCE_S,
-    Fields,
-    PageCursor,
-    Payload,
-    Whole,
-    optional,
-    required,
-)
 from sandbox.http.request import services_of
 from sandbox.model import (
     Account,
@@ -34,6 +25,8 @@ from sandbox.model import (
 )
 from sandbox.scenario import fault_spec
 from sandbox.scenario.steps import ChangeHandset, MakeFault
+from sandbox.values.fields import Fields, optional, required
+from sandbox.values.kinds import MAX_TIME_S, PageCursor, Payload, Whole
 from sandbox.wire.numbers import TELCOS
 from sandbox.wire.problems import quote
 
@@ -162,10 +155,10 @@ def to_redeliver(typed: Mapping[str, str]) -> tuple[bytes | None, int | None, in
     """The bytes to redeliver instead, None for the same ones, and the place in the conversation to go back to: before
     which number its page is, or around which. Raises Invalid."""
     given = fields(typed, "body", "before", "at")
-    edited = given.take(optional("body", Payload(), ""))
+    edited = given.take(optional("body", Payload(), empty=True))
     place = given.cursor("before"), given.cursor("at")
     given.done()
-    return b"" if typed.get("body") == "" else edited, *place
+    return edited, *place
 
 
 def to_change(typed: Mapping[str, str]) -> tuple[ChangeHandset, int | None, int | None]:
@@ -195,8 +188,8 @@ def _is_typed(typed: Mapping[str, str], name: str) -> bool:
 def to_advance(typed: Mapping[str, str], now_ms: int) -> int:
     """How far the clock is to be moved, in `_ms`: by `seconds`, or up to the moment `until`. Raises Invalid."""
     given = fields(typed, "seconds", "until")
-    seconds = given.seconds("seconds", MAX_ADVANCE_S)
-    until_ms = given.take(optional("until", Whole(0, now_ms + MAX_ADVANCE_S * 1000), ""))
+    seconds = given.seconds("seconds", MAX_TIME_S)
+    until_ms = given.take(optional("until", Whole(0, now_ms + MAX_TIME_S * 1000), ""))
     given.done()
     if until_ms is not None:
         return max(0, until_ms - now_ms)
@@ -230,9 +223,9 @@ def to_fault(typed: Mapping[str, str]) -> MakeFault:
     given = fields(typed, "on", "effect", "status", "delay", "times")
     on = given.choice("on", tuple(FaultOn)) or FaultOn.SENDSMS
     chosen = given.choice("effect", EFFECTS)
-    status = given.take(optional("status", Whole(400, 599), ""))
+    status = given.take(fault_spec.STATUS)
     delay_s = given.seconds("delay", fault_spec.MOST_DELAY_S)
-    times = given.take(optional("times", Whole(1, fault_spec.MOST_TIMES), ""))
+    times = given.take(fault_spec.TIMES)
     handset = given.msisdn("handset", _bare(typed.get("handset", "")) or None)
     if chosen == "status" and status is None:
         given.wrong("status", "Which status? Type one from 400 to 599.")

@@ -20,10 +20,11 @@ from sandbox.errors import NotFound
 from sandbox.http.request import account_of, services_of
 from sandbox.model import Account, EventType
 from sandbox.pages import formatting, scenario_formatting
-from sandbox.settings import mask, mask_url
+from sandbox.settings import mask_url
 from sandbox.store import journal, messages
 from sandbox.store.database import Queries
 from sandbox.system import package_files
+from sandbox.wire.problems import mask
 
 if TYPE_CHECKING:  # 39 ms, which a server that nobody looks at need not spend
     from jinja2 import Environment

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.errors import Conflict, Invalid, NotFound
-from sandbox.http.fields import Phone, optional
 from sandbox.http.request import account_of, query_of, seq_of, services_of
 from sandbox.pages import forms
 from sandbox.pages import scenario_views as views
@@ -24,6 +23,8 @@ from sandbox.scenario.steps import Scenario
 from sandbox.store import scenarios as stored
 from sandbox.store.database import Queries
 from sandbox.store.scenarios import Run
+from sandbox.values.fields import optional
+from sandbox.values.numbers import Phone
 from sandbox.wire.problems import quote
 
 EDITOR = "/scenarios/_edit"  # no scenario's name begins with _

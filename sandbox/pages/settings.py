@@ -12,7 +12,6 @@ from starlette.routing import Route
 
 from sandbox.core.services import Services
 from sandbox.errors import Conflict, Invalid
-from sandbox.http.fields import TextKind, optional
 from sandbox.http.request import account_of, query_of, seq_of, services_of, while_connected
 from sandbox.model import Account
 from sandbox.pages import forms
@@ -20,6 +19,8 @@ from sandbox.pages.forms import Form, complaining, typed_by
 from sandbox.pages.render import first_account, look, page, see_other
 from sandbox.settings import KEYS, Key, Settings, account_from, mask_url
 from sandbox.store import faults as stored_faults
+from sandbox.values.fields import optional
+from sandbox.values.kinds import TextKind
 
 FAULTS = 50  # the newest
 DUE = 8
@@ -89,7 +90,7 @@ async def set_client_url(request: Request) -> Response:
         change = partial(account_from, {"client_url": url})
         await services_of(request).control.change_account(account.name, lambda present: change(defaults=present))
     except Invalid as error:
-        wrong = "; ".join(f"{name}: {reason}" for name, reason in error.fields)
+        wrong = " ".join(reason for _, reason in error.fields)
         return await settings(request, form=Form(_shown_again(typed), {"client_url": wrong}))
     return see_other(request, "/settings#application")
 
@@ -156,7 +157,7 @@ async def add_account(request: Request) -> Response:
         made = account_from({name: value for name, value in given.items() if value})
         await services_of(request).control.add_account(made)
     except Invalid as error:
-        wrong = {f"new_{name}": f"{name}: {reason}" for name, reason in error.fields}
+        wrong = {f"new_{name}": reason for name, reason in error.fields}
         return await settings(request, form=Form(_shown_again(typed), wrong))
     except Conflict as error:
         return await settings(request, form=Form(_shown_again(typed), {"new_name": str(error)}), status=409)

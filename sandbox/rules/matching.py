@@ -7,14 +7,15 @@ text, `pattern` a regular expression that is looked for in it.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sandbox.model import DeliveryState, Direction, Encoding, Message, MessageState
-from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
+from sandbox.model import MAX_OPAQUE, DeliveryState, Direction, Encoding, Message, MessageState
+from sandbox.values.fields import Given, optional, usually
+from sandbox.values.kinds import Choice, Flag, InvalidValue, Kind, TextKind, Whole, unknown
+from sandbox.values.numbers import AnyNumber
 from sandbox.wire.problems import quote
-from sandbox.wire.requests import MAX_OPAQUE, unusable_character
 
 if TYPE_CHECKING:
     import regex
@@ -281,55 +282,59 @@ def _copies(pattern: str) -> int:
 
 # What people write -------------------------------------------------------------------------------------------------
 
-MAX_SEGMENTS = 1_000
-_ATTRIBUTES = {each.name.rstrip("_"): each.name for each in fields(Match)}  # by their names on the wire
-_CHOICES: Mapping[str, Sequence[str]] = {
-    "direction": tuple(Direction),
-    "state": tuple(dict.fromkeys((*MessageState, *DeliveryState))),
-    "encoding": tuple(Encoding),
+STATES = (*(str(each) for each in MessageState if each is not MessageState.ROUTED), *map(str, DeliveryState))
+"""The states that a message is said to be in."""
+
+TO = optional("to", AnyNumber(), "The receiver's number, exactly: an MSISDN for MT, a shortcode for MO.")
+FROM = optional("from", AnyNumber(), "The sender's number, exactly: a shortcode for MT, an MSISDN for MO.")
+SESSION_ID = optional("session_id", TextKind(), "The dialogue, exactly.")
+DIRECTION = optional("direction", Choice(tuple(Direction)), "From the application (mt), or from a handset (mo).")
+TEXT = optional("text", TextKind(), "A glob over the whole text: `*`, `?`, `[…]`.", "*cinema?*")
+PATTERN = optional(
+    "pattern", TextKind(), "A regular expression that is looked for in the text; 200 characters at most."
+)
+IGNORE_CASE = usually("ignore_case", Flag(), False, "Whether `text` and `pattern` take A for a.")
+STATE = optional("state", Choice(STATES), "The state, as it is now.")
+SEGMENTS = optional("segments", Whole(1, 1_000), "How many SMS the text takes.")
+ENCODING = optional("encoding", Choice(tuple(Encoding)), "The encoding that the text needs.")
+FILTERS = (TO, FROM, SESSION_ID, DIRECTION, TEXT, PATTERN, IGNORE_CASE, STATE, SEGMENTS, ENCODING)
+"""The fields of a Match as arguments of a call, where what is empty asks nothing."""
+
+KINDS: Mapping[str, Kind[Any]] = {
+    **{each.name: each.kind for each in FILTERS},
+    "session_id": TextKind(MAX_OPAQUE, least=1),
+    "text": TextKind(MAX_GLOB, least=1),
+    "pattern": TextKind(MAX_PATTERN, least=1),
+    "state": Choice(tuple(dict.fromkeys(map(str, (*MessageState, *DeliveryState))))),
 }
+"""What `from_mapping` reads, by names as on the wire."""
+
+_ATTRIBUTES = {each.name.rstrip("_"): each.name for each in fields(Match)}  # by their names on the wire
+
+
+def match_of(given: Given) -> Match:
+    """The match that a call's FILTERS ask for; `check` says whether it makes sense."""
+    return Match(
+        from_=given[FROM],
+        to=given[TO],
+        session_id=given[SESSION_ID],
+        direction=given[DIRECTION],
+        text=given[TEXT],
+        pattern=given[PATTERN],
+        ignore_case=bool(given[IGNORE_CASE]),
+        state=given[STATE],
+        segments=given[SEGMENTS],
+        encoding=given[ENCODING],
+    )
 
 
 def check(match: Match) -> list[tuple[str, str]]:
-    """What is wrong with what a person gave: (field as on the wire, what arrived and what to do), all at once."""
-    values = {name: getattr(match, attribute) for name, attribute in _ATTRIBUTES.items()}
-    reasons = {name: _wrong(name, value, match) for name, value in values.items() if value is not None}
-    return [(name, reason) for name, reason in reasons.items() if reason]
-
-
-def _wrong(name: str, value: Any, match: Match) -> str | None:
-    """Why a field cannot have this value; None if it can."""
-    match name:
-        case "ignore_case":
-            return None
-        case "segments":
-            fine = 1 <= value <= MAX_SEGMENTS
-            return None if fine else f"segments is {value}. Send a whole number from 1 to {MAX_SEGMENTS}."
-    if not value:
-        return f"{name} is empty, which fits no message. Leave it out, or say what it should be."
-    if bad := unusable_character(value):
-        return f"{name} holds {bad}, which no message does. Leave it out."
-    most = {"text": MAX_GLOB, "pattern": MAX_PATTERN}.get(name, MAX_OPAQUE)
-    if len(value) > most:
-        return f"{name} has {len(value)} characters. At most {most} are accepted."
-    match name:
-        case "direction" | "state" | "encoding" if value not in _CHOICES[name]:
-            return f"{name} is {quote(value)}. Send one of: {', '.join(_CHOICES[name])}."
-        case "from" | "to" if value != _number(value):
-            return f"{name} is {quote(value)}. Send an MSISDN or a shortcode; it is compared exactly."
-        case "text" if _NEVER in _glob(value, match.ignore_case).pattern:
-            return "text has a [ that begins a set, and no ] that ends it. Write [[] for the character itself."
-        case "pattern":
-            return _pattern(value, match.ignore_case).complaint or None
-    return None
-
-
-def _number(text: str) -> str:
-    """An MSISDN as messages have it, from any form that the wire accepts; else the text, as far as it is a number."""
-    msisdn = parse_msisdn(text)
-    if not isinstance(msisdn, NumberFault):
-        return msisdn
-    return "" if isinstance(parse_shortcode(text), NumberFault) else text
+    """What is wrong with a match: (field as on the wire, what arrived and what to do), all at once."""
+    found = from_mapping(to_mapping(match))
+    if not isinstance(found, Match):
+        return found
+    odd = to_mapping(match).items() - to_mapping(found).items()  # numbers that are not as messages have them
+    return [(name, f"{name} {KINDS[name].invalid(value)}") for name, value in odd]
 
 
 def from_mapping(given: Mapping[str, object]) -> Match | list[tuple[str, str]]:
@@ -338,45 +343,22 @@ def from_mapping(given: Mapping[str, object]) -> Match | list[tuple[str, str]]:
     Keys are as on the wire. Values are as JSON has them, or texts that say the same; None asks nothing. Numbers may
     have a leading + or 00.
     """
-    wrong = []
-    strange = [name for name in given if name not in _ATTRIBUTES]
-    for name in strange[:20]:  # finding the nearest is slow, and there may be 100,000 of them
-        nearest_name = get_close_matches(name[:64], _ATTRIBUTES, n=1, cutoff=0)[0]
-        wrong.append((quote(name)[1:-1], f"There is no {quote(name)} to match by; the nearest is {nearest_name}."))
+    wrong = unknown(given, KINDS)
     values: dict[str, Any] = {}
-    for name, attribute in _ATTRIBUTES.items():
+    for name, kind in KINDS.items():
         value = given.get(name)
         if value is not None:
             try:
-                values[attribute] = _value(name, value)
-            except ValueError as error:
-                wrong.append((name, f"{name} is {quote(value)}. Send {error}."))
+                values[_ATTRIBUTES[name]] = kind.from_text(value) if isinstance(value, str) else kind.read(value)
+            except InvalidValue as error:
+                wrong.append((name, f"{name} {error}"))
     match = Match(**values)
-    wrong += check(match)
+    if match.text is not None and _NEVER in _glob(match.text, match.ignore_case).pattern:
+        hint = "Write [[] for the character itself."
+        wrong.append(("text", f"text has a [ that begins a set, and no ] that ends it. {hint}"))
+    if match.pattern is not None and (reason := _pattern(match.pattern, match.ignore_case).complaint):
+        wrong.append(("pattern", reason))
     return wrong or match
-
-
-def _value(name: str, value: object) -> object:
-    """The value as a Match has it. ValueError says what it has to be; whether it makes sense is for `check` to say."""
-    match name, value:
-        case "ignore_case", bool():
-            return value
-        case "ignore_case", "true" | "false":
-            return value == "true"
-        case "ignore_case", _:
-            raise ValueError("true or false")
-        case "segments", (int() | float()) if not isinstance(value, bool) and value % 1 == 0:
-            return int(value)
-        case "segments", str() if re.fullmatch("[0-9]{1,9}", value):
-            return int(value)
-        case "segments", _:
-            raise ValueError(f"a whole number from 1 to {MAX_SEGMENTS}")
-        case "from" | "to", str():
-            return _number(value) or value
-        case _, str():
-            return value
-        case _:
-            raise ValueError("it as a string")
 
 
 def to_mapping(match: Match) -> dict[str, object]:

@@ -10,10 +10,10 @@ from functools import partial
 from itertools import chain
 
 from sandbox.errors import Invalid
-from sandbox.model import Drop, Encoding, FaultOn, HandsetState, MsisdnFormat
+from sandbox.model import MAX_OPAQUE, Drop, Encoding, FaultOn, HandsetState, MsisdnFormat
 from sandbox.rules import matching
-from sandbox.rules.matching import MAX_GLOB, MAX_PATTERN, MAX_SEGMENTS, Match
-from sandbox.scenario.fault_spec import MOST_BODY, MOST_DELAY_S, MOST_TIMES, fault_from
+from sandbox.rules.matching import MAX_GLOB, MAX_PATTERN, Match
+from sandbox.scenario.fault_spec import BODY, MOST_BODY, MOST_DELAY_S, MOST_TIMES, TIMES, fault_from
 from sandbox.scenario.shapes import (
     MSISDN_OR_ANY,
     SHORTCODE,
@@ -23,15 +23,15 @@ from sandbox.scenario.shapes import (
     Reading,
     Record,
     Said,
-    Schema,
     Several,
     Shape,
     Word,
     choice,
     duration,
-    fitting,
+    either,
     free,
     whole,
+    word,
 )
 from sandbox.scenario.steps import (
     START,
@@ -47,9 +47,10 @@ from sandbox.scenario.steps import (
     Step,
     When,
 )
+from sandbox.values.kinds import NAME, NAME_IS, Fitting, Flag, InvalidValue, Schema, nearest
+from sandbox.values.numbers import AnyNumber
 from sandbox.wire.numbers import TELCOS
 from sandbox.wire.problems import quote
-from sandbox.wire.requests import MAX_OPAQUE
 
 MAX_TEXT = 10_000  # characters that a handset sends at once: more than any can, and less than hurts
 FOREVER = "forever"
@@ -60,19 +61,23 @@ Keys = Mapping[str, tuple[Shape, str]]
 # What a message is like --------------------------------------------------------------------------------------------
 
 _OPAQUE = free(MAX_OPAQUE)
-_NUMBER = Word(str, {"type": ["string", "integer"], "pattern": r"^(?:(?:\+|00)?[1-9][0-9]{6,14}|[0-9]{3,15})$"})
-_SEGMENTS = whole(1, MAX_SEGMENTS, "[1-9][0-9]{0,2}|1000")
-_STATE = fitting("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "Write at most 64 letters, digits and _ . - for it.", "number")
-_GROUP = fitting(r"[0-9]{1,3}|[^\s0-9]\S{0,199}", "Write the number or the name of a group of the pattern.", "integer")
+_NUMBER = word(AnyNumber(), "integer")
+_SEGMENTS = whole(1, 1_000, "[1-9][0-9]{0,2}|1000")
+_STATE = word(Fitting("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "at most 64 letters, digits and _ . -"), "number")
+_GROUP = word(
+    Fitting(r"(?:[0-9]{1,3}|[^\s0-9]\S{0,199})", "the number or the name of a group of the pattern"), "integer"
+)
 
-# matching.check says what is wrong with a glob or a pattern, so that it is the same everywhere.
 _LIKE: Keys = {
     "text": (
-        Word(str, {**free(MAX_GLOB).schema}),
+        free(MAX_GLOB),
         "A glob over the whole text: * is anything, ? one character, [a-z] one of several.",
     ),
-    "pattern": (Word(str, {**free(MAX_PATTERN).schema}), "A regular expression that is looked for in the text."),
-    "ignore_case": (choice(("true", "false"), True, False), "Whether text and pattern take A for a."),
+    "pattern": (free(MAX_PATTERN), "A regular expression that is looked for in the text."),
+    "ignore_case": (
+        Word(Flag().from_text, {"enum": ["true", "false", True, False]}),
+        "Whether text and pattern take A for a.",
+    ),
     "segments": (_SEGMENTS, "How many SMS the text takes."),
     "encoding": (choice(Encoding), "The encoding that the text needs."),
 }
@@ -147,9 +152,9 @@ _SENDING: Keys = {
 
 def _reply_session(text: str) -> str:
     if text == Session.SAME:
-        raise ValueError("A reply carries the session of the last message anyway. Leave it out.")
+        raise InvalidValue("is same, which a reply carries anyway. Leave it out.")
     if text == Session.NEW:
-        raise ValueError("A text that begins a session is no reply. Write send: {text: …, to: …}.")
+        raise InvalidValue('is "new". A text that begins a session is no reply. Write send: {text: …, to: …}.')
     session: str = _OPAQUE.convert(text)
     return session
 
@@ -171,16 +176,10 @@ def _send(starts: bool, got: Got, reading: Reading) -> Send:
     )
 
 
-def _fault_body(text: str) -> str:
-    if (size := len(text.encode())) > MOST_BODY:
-        raise ValueError(f"It has {size} bytes; at most {MOST_BODY} are answered.")
-    return text
-
-
 _EFFECT: Keys = {
     "status": (whole(400, 599, "[45][0-9]{2}"), "Answered instead: the status of a failure."),
     "body": (
-        Word(_fault_body, {"type": ["string", "number", "boolean"], "maxLength": MOST_BODY}),
+        word(BODY.kind, "number", "boolean", maxLength=MOST_BODY),
         "Answered with the status.",
     ),
     "delay": (duration(1, MOST_DELAY_S * 1000), "Real time before anything else happens; it goes with all others."),
@@ -206,11 +205,6 @@ def _fault(got: Got, reading: Reading) -> MakeFault | None:
         for complaint, key in wrong.items():
             reading.complain(got.where.get(key, got.at), complaint.replace("delay_s", "delay"))
         return None
-
-
-def _times(text: str) -> int | str:
-    times: int | str = text if text == FOREVER else _TIMES.convert(text)
-    return times
 
 
 def _change(got: Got, reading: Reading) -> ChangeHandset:
@@ -245,7 +239,7 @@ _FAULT = Record(
     keys={
         "on": (choice(FaultOn), "What fails: calls to the gateway, or webhooks."),
         "times": (
-            Word(_times, {**_TIMES.schema, "pattern": f"^(?:{FOREVER}|[1-9][0-9]{{0,3}}|10000)$"}),
+            Word(either(FOREVER, TIMES.kind), {**_TIMES.schema, "pattern": f"^(?:{FOREVER}|[1-9][0-9]{{0,3}}|10000)$"}),
             f"How often: a number, or {FOREVER}; once, if nothing is said.",
         ),
         "match": (
@@ -328,7 +322,7 @@ def _scenario(got: Got, reading: Reading) -> Scenario:
     for at, state in reading.required_states:
         if state not in reading.states:
             some = ", ".join(sorted(reading.states)[:10])
-            near = reading.nearest(state, reading.states) or f"There is: {some}."
+            near = "" if reading.full else nearest(state, reading.states, f"There is: {some}.")
             reading.complain(at, f"No new_state leads to {quote(state)}. {near}")
     return Scenario(
         name=got("scenario", ""),
@@ -377,7 +371,7 @@ FILE = Record(
     build=_scenario,
     keys={
         "scenario": (
-            fitting("[a-z0-9][a-z0-9_.-]{0,63}", "Write at most 64 of a-z 0-9 _ . - for it, a letter or digit first."),
+            word(Fitting(NAME, NAME_IS)),
             "The scenario's name.",
         ),
         "description": (free(2_000), "What it is good for."),

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from sandbox.rules import matching
 from sandbox.scenario.grammar import FILE, FOREVER, SCHEMA
-from sandbox.scenario.shapes import MAX_COMPLAINTS, ListNode, MapNode, Node, Reading, ScalarNode, Unread, span
+from sandbox.scenario.shapes import MAX_COMPLAINTS, ListNode, MapNode, Node, Reading, ScalarNode, Unread
 from sandbox.scenario.steps import (
     Action,
     ChangeHandset,
@@ -26,6 +26,7 @@ from sandbox.scenario.steps import (
     When,
 )
 from sandbox.settings import visible
+from sandbox.values.kinds import span
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "SCHEMA", "Complaint", "read", "write"]
 

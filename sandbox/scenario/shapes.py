@@ -7,27 +7,32 @@ They know words, lists and mappings. See grammar.py for the keys of a scenario, 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol
 
-from sandbox.model import Shortcode
 from sandbox.scenario.steps import START
-from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
-from sandbox.wire.problems import problem, quote
-from sandbox.wire.requests import unusable_character
+from sandbox.values.kinds import (
+    MAX_TIME_S,
+    Choice,
+    InvalidValue,
+    Kind,
+    Schema,
+    Seconds,
+    TextKind,
+    Whole,
+    nearest,
+    no_such,
+    shown,
+)
+from sandbox.values.numbers import Phone, Short
+from sandbox.wire.numbers import MSISDN
+from sandbox.wire.problems import quote
 
 MAX_PARTS = 1_000  # steps and rules together
 MAX_COMPLAINTS = 100
 MAX_LIST = 100  # texts of one reply, things of one kind that one rule does
-MAX_TIME_MS = 366 * 24 * 3600 * 1000
 
 NAME = "[A-Za-z_][A-Za-z0-9_]{0,63}"
 """What a saved text may be called, as a regular expression."""
-
-Schema = dict[str, Any]
-
-_UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}  # in milliseconds, largest first
-_ANYTHING = ["string", "number", "boolean"]  # to other tools, a text without quotes may be any of these
 
 
 # Nodes -------------------------------------------------------------------------------------------------------------
@@ -60,10 +65,8 @@ Node = ScalarNode | ListNode | MapNode | Unread
 
 def _what(node: Node) -> str:
     match node:
-        case ScalarNode(text=""):
-            return "empty"
         case ScalarNode(text=text):
-            return quote(text)
+            return shown(text)
         case ListNode():
             return "a list"
         case _:
@@ -96,11 +99,10 @@ class Reading:
             found[MAX_COMPLAINTS:] = [(at, f"From here on there are {more} more complaints. Mend those above first.")]
         return found
 
-    def nearest(self, word: str, known: Iterable[str]) -> str:
-        """A question that may help; finding it is slow, and a file may hold 100,000 strange words."""
-        enough = len(self._complaints) >= MAX_COMPLAINTS
-        near = [] if enough else get_close_matches(word[:64], list(known), n=1)
-        return f"Did you mean {near[0]}?" if near else ""
+    @property
+    def full(self) -> bool:
+        """Whether nobody reads any more; finding what was meant is slow, and a file may hold 100,000 strange words."""
+        return len(self._complaints) >= MAX_COMPLAINTS
 
 
 # Shapes ------------------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A scalar. `convert` raises ValueError with a sentence that says what to write instead."""
+    """A scalar. `convert` raises InvalidValue."""
 
     convert: Callable[[str], Any]
     schema: Schema
@@ -126,13 +128,10 @@ class Word:
     def read(self, node: Node, name: str, reading: Reading) -> Any:
         match node:
             case ScalarNode(at=at, text=text):
-                if bad := unusable_character(text):
-                    reading.complain(at, f"{name} holds {bad}. Leave it out.")
-                    return None
                 try:
                     return self.convert(text)
-                except ValueError as error:
-                    reading.complain(at, f"{name} is {_what(node)}. {error}")
+                except InvalidValue as error:
+                    reading.complain(at, f"{name} {error}")
             case ListNode(at=at) | MapNode(at=at):
                 hint = "Write one value; a text that begins with { or [ goes into quotes."
                 reading.complain(at, f"{name} is {_what(node)}. {hint}")
@@ -158,8 +157,8 @@ class Said:
                     reading.complain(at, f"A single {brace} means nothing. {hint}")
                 elif brace[1:-1] not in reading.saved:
                     hint = "To save a group of a pattern, write save: {name: 1} into an expect or a when before."
-                    near = reading.nearest(brace[1:-1], reading.saved)
-                    reading.complain(at, f"Nothing before saves {quote(brace)[1:-1]}. {near or hint}")
+                    near = "" if reading.full else nearest(brace[1:-1], reading.saved, hint)
+                    reading.complain(at, f"Nothing before saves {quote(brace)[1:-1]}. {near}")
         return text
 
 
@@ -264,7 +263,7 @@ class Record:
             return None
         keys, nodes, strange = _by_key(node, name, reading, self.keys)
         for key in self.required:
-            if key not in nodes and not get_close_matches(key, strange[:20]):
+            if key not in nodes and not nearest(key, strange[:20], ""):
                 reading.complain(node.at, f"{name} has no {key}. Write it like this: {self.example}")
         values = {key: shape.read(nodes[key], key, reading) for key, (shape, _) in self.keys.items() if key in nodes}
         good = {key: values[key] for key in nodes if values[key] is not None}
@@ -319,8 +318,7 @@ def _by_key(
             case ScalarNode(at=at, text=text) if text in keys:
                 reading.complain(at, f"{name} has {quote(text)[1:-1]} twice. Keep one of them.")
             case ScalarNode(at=at, text=text) if known is not None and text not in known:
-                near = reading.nearest(text, known) or f"Its keys are: {', '.join(known)}."
-                reading.complain(at, f"{name} has no key {quote(text)}. {near}")
+                reading.complain(at, "" if reading.full else no_such(text, known, f"in {name.lower()}"))
                 strange.append(text[:64])
             case ScalarNode(at=at, text=text):
                 keys[text], nodes[text] = at, value
@@ -330,88 +328,46 @@ def _by_key(
 # Words -------------------------------------------------------------------------------------------------------------
 
 
+def word(kind: Kind[Any], *types: str, **schema: Any) -> Word:
+    """A scalar of one kind. Other tools may take it for one of `types`; the rest is more of its schema."""
+    return Word(kind.from_text, {**kind.schema, "type": ["string", *types], **schema})
+
+
 def free(most: int) -> Word:
-    """Any text of so many characters."""
-
-    def convert(text: str) -> str:
-        if 0 < len(text) <= most:
-            return text
-        raise ValueError(f"Write 1 to {most} characters; these are {len(text)}.")
-
-    return Word(convert, {"type": _ANYTHING, "minLength": 1, "maxLength": most})
-
-
-def fitting(pattern: str, wanted: str, *types: str) -> Word:
-    """A text that a regular expression fits; other tools may take it for one of `types`."""
-
-    def convert(text: str) -> str:
-        if re.fullmatch(pattern, text):
-            return text
-        raise ValueError(wanted)
-
-    return Word(convert, {"type": ["string", *types], "pattern": f"^(?:{pattern})$"})
+    """Any text of so many characters, which other tools may take for anything."""
+    return word(TextKind(most, least=1), "number", "boolean", minLength=1)
 
 
 def choice(choices: Iterable[str], *typed: object) -> Word:
     """One of a few words; other tools may take one for one of `typed`."""
-    members = {str(each): each for each in choices}
-
-    def convert(text: str) -> str:
-        if text in members:
-            return members[text]
-        raise ValueError(f"Write one of: {', '.join(members)}.")
-
-    return Word(convert, {"enum": [*members, *typed]})
+    kind = Choice(tuple(choices))
+    return Word(kind.from_text, {"enum": [*map(str, kind.choices), *typed]})
 
 
 def whole(least: int, most: int, pattern: str) -> Word:
     """A whole number; `pattern` says the same as the bounds."""
-
-    def convert(text: str) -> int:
-        if re.fullmatch(pattern, text):
-            return int(text)
-        raise ValueError(f"Write a whole number from {least} to {most}.")
-
-    bounds = {"minimum": least, "maximum": most}
-    return Word(convert, {"type": ["string", "integer"], "pattern": f"^(?:{pattern})$", **bounds})
+    return word(Whole(least, most), "integer", pattern=f"^(?:{pattern})$")
 
 
-def duration(least_ms: int = 0, most_ms: int = MAX_TIME_MS) -> Word:
-    """A time with its unit, in milliseconds."""
-
-    def convert(text: str) -> int:
-        found = re.fullmatch(r"([0-9]{1,9})(ms|[smhd])", text)
-        ms = int(found[1]) * _UNITS[found[2]] if found else -1
-        if least_ms <= ms <= most_ms:
-            return ms
-        raise ValueError(f"Write a time from {span(least_ms)} to {span(most_ms)}: 500ms, 5s, 2m, 2h or 1d.")
-
-    more_than_nothing = "(?=.*[1-9])" if least_ms else ""
-    return Word(convert, {"type": "string", "pattern": f"^{more_than_nothing}[0-9]{{1,9}}(?:ms|[smhd])$"})
+def duration(least_ms: int = 0, most_ms: int = MAX_TIME_S * 1000) -> Word:
+    """A time, in milliseconds."""
+    kind = Seconds(most_ms / 1000, least_ms / 1000)
+    return Word(lambda text: round(kind.from_text(text) * 1000), kind.schema)
 
 
-def span(ms: int) -> str:
-    """A time as a file says it, in the largest unit that is exact."""
-    unit = next(unit for unit, size in _UNITS.items() if ms % size == 0) if ms else "s"
-    return f"{ms // _UNITS[unit]}{unit}"
+def either(other: str, kind: Kind[Any]) -> Callable[[str], Any]:
+    """What reads a text of some kind, or one word more."""
 
+    def convert(text: str) -> Any:
+        try:
+            return text if text == other else kind.from_text(text)
+        except InvalidValue as error:
+            raise InvalidValue(f"{error} Or use {other}.") from None
 
-def _msisdn_or_any(text: str) -> str:
-    number = text if text == "any" else parse_msisdn(text)
-    if isinstance(number, NumberFault):
-        raise ValueError(f"{problem(number, 'to', value='', length=0).hint} Or write any.")
-    return number
-
-
-def _shortcode(text: str) -> Shortcode:
-    number = parse_shortcode(text)
-    if isinstance(number, NumberFault):
-        raise ValueError("Write the application's shortcode, which has 3 to 15 digits.")
-    return number
+    return convert
 
 
 MSISDN_OR_ANY = Word(
-    _msisdn_or_any,
-    {"type": ["string", "integer"], "pattern": r"^(?:any|(?:\+|00)?[1-9][0-9]{6,14})$", "minimum": 10**6},
+    either("any", Phone()), {"type": ["string", "integer"], "pattern": f"^(?:any|{MSISDN})$", "minimum": 10**6}
 )
-SHORTCODE = Word(_shortcode, {"type": ["string", "integer"], "pattern": "^[0-9]{3,15}$", "minimum": 100})
+SHORTCODE = word(Short(), "integer", minimum=100)

@@ -6,7 +6,6 @@ Plans that the objects of handset.py and testing.py run; nothing of pytest. See 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TypedDict, TypeVar
 from weakref import WeakSet
 
@@ -17,6 +16,7 @@ from sandbox.objects.messages import Message, NearMiss, Request, Waited
 from sandbox.testkit import failure_messages
 from sandbox.testkit.failure_messages import Situation
 from sandbox.testkit.transport import Awaiting, Blocking, CallPlan, Json, PlanRunner, Refused
+from sandbox.values.kinds import nearest
 
 T = TypeVar("T")
 
@@ -77,9 +77,7 @@ def match_of(text: str | None, filters: Mapping[str, object], kind: type = Filte
     known = kind.__annotations__
     for name in filters:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            wanted = f"Did you mean {near[0]}?" if near else f"There are: text, {', '.join(known)}."
-            raise TypeError(f"{name!r} is no filter of messages. {wanted}")
+            raise TypeError(f"{name!r} is no filter of messages. {nearest(name, ('text', *known))}")
     made = {"text": text, **{name.rstrip("_"): value for name, value in filters.items()}}
     return {name: value for name, value in made.items() if value is not None}
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sandbox.model import (
     ANSWER_KEPT,
+    MAX_OPAQUE,
     MAX_PAYLOAD,
     Attempt,
     DeliveryState,
@@ -50,7 +51,6 @@ from sandbox.transfer.lines import (
     values_of,
 )
 from sandbox.wire.problems import quote, strike_of
-from sandbox.wire.requests import MAX_OPAQUE
 from sandbox.wire.text import measure
 
 VERSION = 1

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from sandbox.model import MAX_PAYLOAD, Msisdn, Shortcode
 from sandbox.wire.credentials import mask_authorization
 from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
-from sandbox.wire.problems import quote
-from sandbox.wire.requests import decode_json, is_instant, unusable_character
+from sandbox.wire.problems import quote, unusable_character
+from sandbox.wire.requests import decode_json, is_instant
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sandbox.clock import to_iso
 from sandbox.errors import Conflict, NotFound
 from sandbox.model import Attempt, Direction, EventType, Handset, Message, Outcome, OutcomeKind, WebhookDelivery
-from sandbox.settings import mask, mask_url
+from sandbox.settings import mask_url
 from sandbox.store import accounts, journal, messages, outbox, scenarios
 from sandbox.store.database import Queries, Tx
 from sandbox.store.scenarios import OwnScenario
@@ -35,7 +35,7 @@ from sandbox.transfer.imports import (
     read,
 )
 from sandbox.transfer.lines import headers, line, masked, wire, written_path
-from sandbox.wire.problems import quote
+from sandbox.wire.problems import mask, quote
 
 __all__ = [
     "Batch",

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from sandbox.clock import Clock, stopwatch, to_iso
 from sandbox.model import ANSWER_KEPT, Account, CallbackAuth, Msisdn, Outcome, OutcomeKind, Shortcode
-from sandbox.settings import mask, mask_url, visible
+from sandbox.settings import mask_url, visible
 from sandbox.webhooks.diagnosis import Verdict, of_status
 from sandbox.webhooks.lookup import Address
 from sandbox.webhooks.poster import Poster, _parse, _refusal, _resolve, _Target
 from sandbox.wire.credentials import callback_authorization
 from sandbox.wire.payloads import two_way_sms
-from sandbox.wire.problems import quote
+from sandbox.wire.problems import mask, quote
 
 SAMPLE_TEXT = "Sample reply of the sandbox's webhook doctor. No handset sent it; it needs no answer."
 SAMPLE_MSISDN = Msisdn("2348020000000")  # the documented example's [D]

@@ -8,8 +8,7 @@ from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from sandbox.model import Account, CallbackAuth, Problem
-from sandbox.settings import mask
-from sandbox.wire.problems import problem
+from sandbox.wire.problems import mask, problem
 
 _SCHEMES = frozenset({"bearer", "basic", "digest", "token"})
 

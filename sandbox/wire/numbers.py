@@ -22,9 +22,11 @@ class NumberFault(StrEnum):
 
 # International, with or without a leading "+" [D] or "00" [A]. No country code begins with 0 (ITU-T E.164), which has
 # 15 digits at most and sets no minimum: 7 is ours [S]. [0-9], because \d and str.isdigit() take other scripts' digits.
-_international = re.compile(r"(?:\+|00)?([1-9][0-9]{6,14})").fullmatch
+MSISDN = r"(\+|00)?[1-9][0-9]{6,14}"
+SHORTCODE = r"[0-9]{3,15}"  # [S]: the documented one is 48974
 
-_shortcode = re.compile(r"[0-9]{3,15}").fullmatch  # [S]: the documented one is 48974
+_international = re.compile(MSISDN).fullmatch
+_shortcode = re.compile(SHORTCODE).fullmatch
 
 # The first three digits of a Nigerian mobile number after 234; the tests compare them with phonenumbers' carrier data.
 # Only mtn is documented [D], so it stands first and takes whatever is not listed [S].
@@ -42,7 +44,7 @@ TELCOS: tuple[str, ...] = tuple(_RANGES)
 def parse_msisdn(text: str) -> Msisdn | NumberFault:
     """The digits of an international number of 7 to 15 digits, or what is wrong with `text`."""
     if match := _international(text):
-        return Msisdn(match[1])
+        return Msisdn(text[len(match[1] or "") :])
     digits = text[1:] if text.startswith("+") else text.removeprefix("00")
     if not (digits.isascii() and digits.isdecimal()) or digits.startswith("00"):
         return NumberFault.MSISDN_MALFORMED

@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sandbox.model import Account, Msisdn, MsisdnFormat, Problem, Shortcode
-from sandbox.settings import PLACEHOLDERS
 from sandbox.wire.numbers import wire_msisdn
 from sandbox.wire.requests import SendSms
 from sandbox.wire.text import Measure
+
+PLACEHOLDERS = ("message_id", "from", "to", "session_id", "ref_id", "sent_date", "encoding", "segments")
+"""What `{…}` in a string value of `success_body` may name."""
 
 _dumps = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _quote = json.encoder.encode_basestring

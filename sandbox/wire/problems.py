@@ -147,3 +147,18 @@ def quote(value: object, most: int = 40) -> str:
     """A value from the wire, short and harmless enough to stand in a sentence."""
     text = ascii(value)[1:-1] if isinstance(value, str) else ascii(value)
     return f'"{text[:most]}…"' if len(text) > most else f'"{text}"'
+
+
+def mask(secret: str) -> str:
+    """The first 4 characters of a secret of 12 or more, then `…`; nothing of a shorter one."""
+    return f"{secret[:4]}…" if len(secret) >= 12 else "…"
+
+
+def unusable_character(text: str) -> str | None:
+    """The first character of `text` that databases and wires refuse, in words: NUL or an unpaired surrogate."""
+    for character in text:
+        if character == "\0":
+            return "the character NUL"
+        if "\ud800" <= character <= "\udfff":
+            return f"the unpaired surrogate \\u{ord(character):04x}"
+    return None

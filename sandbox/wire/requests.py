@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sandbox.model import Msisdn, Problem, Shortcode
+from sandbox.model import MAX_OPAQUE, Msisdn, Problem, Shortcode
 from sandbox.wire.nesting import MAX_DEPTH, too_deep
 from sandbox.wire.numbers import NumberFault, parse_msisdn, parse_shortcode
-from sandbox.wire.problems import problem, quote
+from sandbox.wire.problems import problem, quote, unusable_character
 
 EXAMPLE = (  # the documented one [D]
     '{"from": "48974", "to": "2348020000000", "message": "When was the last time you went to the cinema?", '
@@ -24,7 +24,6 @@ KEYS = ("from", "to", "message", "session_id", "sent_date")  # the table of [D],
 _NAMES = (*KEYS, "ref_id")  # [R]
 LENIENT = frozenset({"session_id", "sent_date"})  # may be missing in lenient mode [S]
 TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
-MAX_OPAQUE = 255  # characters of session_id and ref_id [S]
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(?:\.\d+)?"
@@ -110,16 +109,6 @@ def decode_json(body: bytes) -> Any:
     if too_deep(text):
         raise _Unusable(TOO_DEEP)
     return value
-
-
-def unusable_character(text: str) -> str | None:
-    """The first character of `text` that databases and wires refuse, in words: NUL or an unpaired surrogate."""
-    for character in text:
-        if character == "\0":
-            return "the character NUL"
-        if "\ud800" <= character <= "\udfff":
-            return f"the unpaired surrogate \\u{ord(character):04x}"
-    return None
 
 
 def _unusable_anywhere(value: object) -> str | None:

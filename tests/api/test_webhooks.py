@@ -186,7 +186,7 @@ def test_a_redelivery_with_another_body_posts_that_and_says_that_it_was_edited(
         pytest.param("₦" * 21_846, "body has 65,538 bytes as UTF-8. At most 65,536 are accepted.", id="too long"),
         pytest.param("a\0", "body holds the character NUL. Leave it out.", id="NUL"),
         pytest.param("\ud800", "body holds the unpaired surrogate \\ud800. Leave it out.", id="a surrogate"),
-        pytest.param({"type": "two-way sms"}, "Send it as a string.", id="an object"),
+        pytest.param({"type": "two-way sms"}, "Use a string.", id="an object"),
     ],
 )
 def test_a_body_that_no_webhook_can_have_is_complained_about(

@@ -11,8 +11,9 @@ import pytest
 
 from sandbox.api import openapi
 from sandbox.asgi.api_reference import in_words
-from sandbox.http.fields import Flag, PageCursor, Phone, Seconds, Short, TextKind, Wait, Whole
 from sandbox.objects.schema import Schema, array, choice, mapping, nullable, obj, text
+from sandbox.values.kinds import Flag, PageCursor, Seconds, TextKind, Wait, Whole
+from sandbox.values.numbers import Phone, Short
 
 if TYPE_CHECKING:
     from tests.conftest import Bench, Running
@@ -99,10 +100,10 @@ def test_with_a_control_token_the_examples_say_where_it_goes(start_sandbox: Call
         (TextKind(None).schema, "text"),
         (Whole(1, 500).schema, "a whole number from 1 to 500"),
         ({**Whole(1, 500).schema, "default": 50}, "a whole number from 1 to 500, usually 50"),
-        (Seconds(300).schema, "a number from 0 to 300"),
-        ({**Seconds(300).schema, "default": 0.0}, "a number from 0 to 300, usually 0"),
+        (Seconds(300).schema, "seconds from 0 to 300, or a time such as 2m"),
+        ({**Seconds(300).schema, "default": 0.0}, "seconds from 0 to 300, or a time such as 2m, usually 0"),
         (Flag().schema, "true or false"),
-        (Wait().schema, "true or false or a number from 0 to 300, usually true"),
+        (Wait(30.0).schema, "true or false, or seconds from 0 to 300, or a time such as 2m, usually true"),
         (PageCursor().schema, "text or a whole number"),
         (Phone().schema, "text"),
         (Short().schema, "text"),

@@ -42,8 +42,8 @@ def test_changing_nothing_is_a_mistake(run: Shell, routed: Bench) -> None:
 def test_settings_that_make_no_sense_are_named_all_at_once(run: Shell, routed: Bench) -> None:
     done = run("accounts", "set", routed.account, "--retry", "4,2", "--shortcodes", "x")
     assert done.exit_code == 2
-    assert "retry:" in done.stderr
-    assert "wanted shortcodes" in done.stderr
+    assert "retry is" in done.stderr
+    assert "Use a shortcode" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["show", "remove"])

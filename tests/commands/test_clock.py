@@ -45,11 +45,11 @@ def test_the_clock_says_how_far_it_is_from_the_systems_and_a_command_brings_it_b
     assert own.json("clock", "system")["ahead_s"] == pytest.approx(0, abs=0.5)
 
 
-@pytest.mark.parametrize("by", ["", "soon", "-1s", "1w", "nan", "1e3", "5 minutes", "²s"])
+@pytest.mark.parametrize("by", ["", "soon", "-1s", "1w", "nan", "5 minutes", "²s"])
 def test_what_is_no_duration_is_exit_code_2_with_an_example(own: Shell, by: str) -> None:
     done = own("clock", "advance", "--", by)
     assert done.exit_code == 2
-    assert "500ms, 30s, 5m, 2h or 1d" in done.stderr
+    assert "500ms, 5s, 2m, 1h30m or 1d" in done.stderr
 
 
 def test_advancing_returns_when_all_that_came_due_is_done(own: Shell, receiver: Receiver) -> None:

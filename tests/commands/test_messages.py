@@ -150,8 +150,8 @@ def test_wait_in_json_says_all_of_it_on_stdout(three: Shell) -> None:
         (("--state", "asleep"), "state"),
         (("--count", "0"), "count"),
         (("--timeout", "1h"), "timeout"),
-        (("--timeout", "soon"), "500ms, 30s, 5m, 2h or 1d"),
-        (("--timeout", "-1"), "500ms, 30s, 5m, 2h or 1d"),
+        (("--timeout", "soon"), "500ms, 5s, 2m, 1h30m or 1d"),
+        (("--timeout", "-1"), "500ms, 5s, 2m, 1h30m or 1d"),
     ],
 )
 def test_a_wait_that_makes_no_sense_is_exit_code_2_and_says_why(

@@ -21,13 +21,16 @@ from tests.commands.shell import Shell
         ("2 h", 7200),
         ("1d", 86_400),
         (60, 60),
+        ("1h30m", 5400),
+        ("1 h 30 m", 5400),
+        ("1e3", 1000),
     ],
 )
 def test_a_duration_is_read_in_seconds(text: object, seconds: float) -> None:
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1", "1w", "1e3", "inf", "nan", "1,5", "1s2", "٣s", "1\n"])
+@pytest.mark.parametrize("text", ["", "s", "-1", "1w", "inf", "nan", "1,5", "1s2", "1s-2s", "٣s", "1\n"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         duration(text)

@@ -88,7 +88,7 @@ async def test_putting_and_removing_says_what_was_there(receiver: Receiver) -> N
 @in_loop
 async def test_an_unknown_name_is_answered_with_the_nearest(receiver: Receiver) -> None:
     async with theatre(receiver) as play:
-        with pytest.raises(NotFound, match="The nearest is late-reply"):
+        with pytest.raises(NotFound, match="Did you mean late-reply"):
             await play.services.runner.start("default", name="late-replay")
 
 

@@ -188,7 +188,7 @@ def test_no_prefix_can_be_mistaken_for_a_path_of_the_sandbox() -> None:
     ["sms", "/sms/", "/", "//sms", "/sms//x", "/../sms", "/a b", "/c", "/settings/x", "/s?x", "/s\n", "/" + "x" * 200],
 )
 def test_a_prefix_that_makes_no_sense_is_complained_about(written: str, tmp_path: object) -> None:
-    with pytest.raises(SettingsError, match=r"--root-path: got .*; wanted a path like /sms-sandbox"):
+    with pytest.raises(SettingsError, match=r"--root-path: root_path is .*. Use a path like /sms-sandbox"):
         load(flags={"root_path": written}, environ={}, cwd=tmp_path)  # type: ignore[arg-type]
 
 

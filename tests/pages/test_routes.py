@@ -295,7 +295,7 @@ def test_a_wrong_number_is_complained_about_and_everything_typed_is_kept(site: S
     page = html.unescape(answer.text)
     assert answer.status_code == 400
     assert "a national number" in page
-    assert "Send the shortcode as 3 to 15 digits" in page
+    assert "Use a shortcode of 3 to 15 digits" in page
     for typed in ('value="08020000000"', 'Ada "the first"', "CINEMA"):
         assert typed in page
 

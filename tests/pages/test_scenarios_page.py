@@ -263,7 +263,7 @@ def test_every_complaint_has_its_place_and_the_text_is_kept(visitor: Visitor) ->
     assert typed_in(answer.text, "source") == BAD
     page = read(answer.text)
     assert "3 complaints, nothing saved yet" in page
-    for place in ("line 2, column 11 scenario is", "line 4, column 33 expect has no key", "line 5, column 33 after is"):
+    for place in ("line 2, column 11 scenario is", "line 4, column 33 There is no", "line 5, column 33 after is"):
         assert place in page
     assert "<mark>w</mark>itin: 5s}" in answer.text
     assert "your own" not in visitor.text("/scenarios")

@@ -89,7 +89,7 @@ def test_a_handset_that_is_off_gets_its_messages_when_it_is_on(ninebits: Sandbox
 def test_a_misspelt_filter_is_named_with_the_right_one(handset: Handset) -> None:
     with pytest.raises(TypeError, match="Did you mean pattern"):
         handset.wait_for_message(patern="x")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="There are: text, pattern"):
+    with pytest.raises(TypeError, match="Use one of: text, pattern"):
         handset.wait_for_message(whatever="x")  # type: ignore[call-arg]
 
 

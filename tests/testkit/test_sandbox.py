@@ -124,7 +124,7 @@ def test_settings_of_an_account_are_those_of_its_table(server: Server) -> None:
         body = {"from": "48974", "to": ninebits.handset().number, "message": "hello"}
         assert ninebits.client.submit(body, token=ninebits.token)["status_code"] == 200
         assert ninebits.client_url == "http://127.0.0.1:9/sms"
-    with pytest.raises(Refused, match="nearest is shortcodes"), server.account(shortcode="1"):
+    with pytest.raises(Refused, match="Did you mean shortcodes"), server.account(shortcode="1"):
         pass
 
 

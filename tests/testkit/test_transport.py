@@ -364,14 +364,14 @@ def refusal_of(status: str, body: object) -> Refused:
 def test_a_refusal_names_every_field() -> None:
     errors = [
         {"field": "limit", "message": "limit has to be a whole number."},
-        {"field": "shortcode", "message": "unknown; the nearest is shortcodes"},
+        {"field": "shortcode", "message": 'There is no "shortcode" here. Did you mean shortcodes?'},
         {"field": "source", "message": "There is no step expct.", "line": 3, "column": 5},
     ]
     error = refusal_of("400 Bad Request", {"title": "The call is invalid", "detail": "…", "errors": errors})
     assert str(error).splitlines() == [
         "The call is invalid",
         "  limit has to be a whole number.",
-        "  shortcode: unknown; the nearest is shortcodes",
+        '  There is no "shortcode" here. Did you mean shortcodes?',
         "  line 3, column 5: There is no step expct.",
     ]
     assert (error.status, error.exit_code, len(error.problem["errors"])) == (400, 2, 3)

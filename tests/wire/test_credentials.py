@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.model import Account, CallbackAuth, Problem
-from sandbox.settings import mask
 from sandbox.wire.credentials import bearer_token, callback_authorization, mask_authorization
+from sandbox.wire.problems import mask
 
 SECRET = "k3y-0f-th3-4pplic4tion"
 

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.model import Account, Msisdn, MsisdnFormat, Shortcode
-from sandbox.settings import PLACEHOLDERS
-from sandbox.wire.payloads import failure, success, to_json, two_way_sms
+from sandbox.wire.payloads import PLACEHOLDERS, failure, success, to_json, two_way_sms
 from sandbox.wire.problems import problem
 from sandbox.wire.requests import SendSms
 from sandbox.wire.text import measure

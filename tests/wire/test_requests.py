@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sandbox.model import Problem
+from sandbox.model import MAX_OPAQUE, Problem
 from sandbox.wire import payloads
 from sandbox.wire.nesting import MAX_DEPTH
-from sandbox.wire.requests import KEYS, MAX_OPAQUE, SendSms, decode_json, is_instant, parse
+from sandbox.wire.requests import KEYS, SendSms, decode_json, is_instant, parse
 
 MAX_TEXT = 1600
 

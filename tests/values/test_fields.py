@@ -6,30 +6,10 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from sandbox.errors import Invalid, NotFound
-from sandbox.http.fields import (
-    AnyNumber,
-    Argument,
-    Choice,
-    Fields,
-    Flag,
-    Given,
-    Identifier,
-    Kind,
-    Name,
-    ObjectKind,
-    PageCursor,
-    Phone,
-    Seconds,
-    Short,
-    TextKind,
-    Wait,
-    Whole,
-    body_schema,
-    optional,
-    required,
-    usually,
-)
 from sandbox.model import Encoding, HandsetState
+from sandbox.values.fields import Argument, Fields, Given, ObjectKind, body_schema, optional, required, usually
+from sandbox.values.kinds import Choice, Flag, Identifier, Kind, Name, PageCursor, Seconds, TextKind, Wait, Whole
+from sandbox.values.numbers import AnyNumber, Phone, Short
 
 SIZE = optional("size", Whole(1, 9), "How large.")
 COLOUR = required("colour", Choice(("red", "green")), "Which one.", "red")
@@ -46,6 +26,12 @@ READ: list[tuple[Kind[Any], Any, Any]] = [
     (Seconds(10), 0, 0.0),
     (Seconds(10), 10, 10.0),
     (Seconds(10), 0.5, 0.5),
+    (Seconds(10), "5", 5.0),
+    (Seconds(10), "1.5", 1.5),
+    (Seconds(10), "500ms", 0.5),
+    (Seconds(300), "2m", 120.0),
+    (Seconds(), "1h30m", 5400.0),
+    (Seconds(), "1 d 2 h", 93600.0),
     (Whole(1, 9), 1, 1),
     (Whole(1, 9), 9.0, 9),
     (Flag(), True, True),
@@ -55,10 +41,11 @@ READ: list[tuple[Kind[Any], Any, Any]] = [
     (PageCursor(), "12", 12),
     (PageCursor(), 12, 12),
     (PageCursor(), 0, 0),
-    (Wait(), True, 30.0),
-    (Wait(), False, None),
-    (Wait(), 0, 0.0),
-    (Wait(), 300, 300.0),
+    (Wait(30.0), True, 30.0),
+    (Wait(30.0), False, None),
+    (Wait(30.0), 0, 0.0),
+    (Wait(30.0), 300, 300.0),
+    (Wait(30.0), "2m", 120.0),
     (Phone(), "2348020000000", "2348020000000"),
     (Phone(), "+2348020000000", "2348020000000"),
     (Phone(), "002348020000000", "2348020000000"),
@@ -82,7 +69,10 @@ REFUSED: list[tuple[Kind[Any], Any]] = [
     (Seconds(10), -0.1),
     (Seconds(10), 10.1),
     (Seconds(10), True),
-    (Seconds(10), "5"),
+    (Seconds(10), "-5"),
+    (Seconds(10), "soon"),
+    (Seconds(10), "5 weeks"),
+    (Seconds(10), "5s5"),
     (Seconds(10), [5]),
     (Whole(1, 9), 0),
     (Whole(1, 9), 10),
@@ -101,10 +91,10 @@ REFUSED: list[tuple[Kind[Any], Any]] = [
     (PageCursor(), True),
     (PageCursor(), "9" * 30),
     (PageCursor(), "m١"),
-    (Wait(), "long"),
-    (Wait(), -1),
-    (Wait(), 301),
-    (Wait(), [1]),
+    (Wait(30.0), "long"),
+    (Wait(30.0), -1),
+    (Wait(30.0), 301),
+    (Wait(30.0), [1]),
     (Phone(), "08020000000"),
     (Phone(), "cinema"),
     (Phone(), "123456"),
@@ -132,14 +122,18 @@ REFUSED: list[tuple[Kind[Any], Any]] = [
 
 def told(kind: Kind[Any], value: object) -> dict[str, str]:
     """What is complained about."""
-    with pytest.raises((Invalid, NotFound)) as caught:
-        kind.read("it", value)
-    return dict(caught.value.fields) if isinstance(caught.value, Invalid) else {"it": str(caught.value)}
+    fields = Fields({"it": value}, json=True)
+    try:
+        fields.take(optional("it", kind))
+    except NotFound as error:
+        return {"it": str(error)}
+    assert fields.complaints, "it was read"
+    return fields.complaints
 
 
 @pytest.mark.parametrize(("kind", "value", "read"), READ)
 def test_what_is_accepted_is_read(kind: Kind[Any], value: object, read: object) -> None:
-    found = kind.read("it", value)
+    found = kind.read(value)
     assert found == read
     assert type(found) is type(read)
 
@@ -183,6 +177,7 @@ def test_a_complaint_shows_hostile_text_harmlessly_and_not_at_length() -> None:
         ("5", Seconds(9), 5.0),
         ("0.5", Seconds(9), 0.5),
         ("1e0", Seconds(9), 1.0),
+        ("2m", Seconds(120), 120.0),
         ("true", Flag(), True),
         ("false", Flag(), False),
         ("m5", PageCursor(), 5),
@@ -231,7 +226,7 @@ def test_null_and_the_empty_text_count_as_not_given(nothing: dict[str, object]) 
 def test_what_is_required_and_missing_is_told_with_what_to_send(value: object) -> None:
     fields = Fields({"colour": value}, json=True)
     fields.take(COLOUR)
-    assert fields.complaints == {"colour": "colour is missing or empty. Send one of: red, green."}
+    assert fields.complaints == {"colour": "colour is missing or empty. Use one of: red, green."}
 
 
 def test_all_complaints_come_at_once_and_unknown_names_last() -> None:
@@ -276,7 +271,7 @@ def test_what_was_given_is_asked_for_by_argument() -> None:
 
 
 def test_a_body_may_hold_null_for_whatever_is_not_required() -> None:
-    schema = Draft202012Validator(body_schema((COLOUR, SIZE, LABEL, optional("wait", Wait(), ""))))
+    schema = Draft202012Validator(body_schema((COLOUR, SIZE, LABEL, optional("wait", Wait(30.0), ""))))
     assert schema.is_valid({"colour": "red"})
     assert schema.is_valid({"colour": "red", "size": None, "label": None, "wait": None})
     assert not schema.is_valid({"size": 1})
@@ -289,3 +284,29 @@ def test_an_argument_shows_its_usual_value_and_its_example() -> None:
     assert "default" not in SIZE.schema
     assert COLOUR.schema["examples"] == ["red"]
     assert usually("on", Flag(), False, "").schema["default"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("siez", "Did you mean size?"),
+        ("COLOUR", "Did you mean colour?"),
+        ("weight", "Use one of: size, colour."),
+    ],
+)
+def test_an_unknown_argument_is_told_the_nearest_or_what_there_is(name: str, hint: str) -> None:
+    fields = Fields({name: 1, "colour": "red"}, json=True)
+    fields.values((SIZE, COLOUR))
+    fields.unknown()
+    assert fields.complaints == {name: f'There is no "{name}" here. {hint}'}
+
+
+def test_a_word_that_is_almost_a_choice_is_told_which() -> None:
+    assert told(Choice(("red", "green")), "Gren")["it"].endswith(
+        'is "Gren". Use one of: red, green. Did you mean green?'
+    )
+
+
+def test_what_arrived_is_told_as_it_arrived() -> None:
+    for value, shown in ((True, "true"), ([5], "[5]"), ({}, "{}"), (1.5, "1.5"), ("5x", '"5x"')):
+        assert told(Whole(1, 9), value)["it"] == f"it is {shown}. Use a whole number from 1 to 9."
