@@ -356,6 +356,14 @@ async def test_after_a_429_other_answers_let_the_throughput_recover() -> None:
 
 
 @in_loop
+async def test_a_wait_for_an_answer_jumps_over_the_pace_though_no_timer_has_a_row() -> None:
+    async with receiving(OK, answer(429)) as receiver, playing(receiver, retry_s=()) as play:
+        await play.owe("the first is told to slow down")
+        async with asyncio.timeout(10):  # half of what the wait would take
+            assert await play.state(await play.owe("the second")) == DeliveryState.DELIVERED
+
+
+@in_loop
 async def test_a_wait_for_an_answer_jumps_over_the_pace_of_a_clock_that_stands_still() -> None:
     async with receiving(OK, answer(429)) as receiver, playing(receiver) as play:
         await play.owe("the first is told to slow down")

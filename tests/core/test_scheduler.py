@@ -606,8 +606,9 @@ async def test_timers_without_a_row_keep_the_limit_and_the_order_of_their_queue(
         assert (bench.most_at_once["queue"], bench.subjects) == (3, list(range(20)))
 
 
+@pytest.mark.parametrize("is_limited", [True, False])
 @in_loop
-async def test_timers_with_and_without_a_row_start_in_the_order_of_their_moments() -> None:
+async def test_timers_with_and_without_a_row_start_in_the_order_of_their_moments(is_limited: bool) -> None:
     async with running() as bench:
         bench.scheduler.rate_limit("queue", lambda _: 0.1)  # the first one after ten seconds
         await bench.due(1, 1)
@@ -616,8 +617,13 @@ async def test_timers_with_and_without_a_row_start_in_the_order_of_their_moments
             await bench.due_now(subject)
             await bench.scheduler.advance(2000)
         assert await bench.planned() == [(10, each) for each in range(5)]
-        await bench.scheduler.advance(60_000)
-        assert bench.ran == [(10, 0), (20, 1), (30, 2), (40, 3), (50, 4)]
+        if is_limited:
+            await bench.scheduler.advance(60_000)
+            assert bench.ran == [(10, 0), (20, 1), (30, 2), (40, 3), (50, 4)]
+        else:  # all of them at once
+            bench.scheduler.rate_limit("queue", lambda _: None)
+            await bench.scheduler.advance(0)
+            assert bench.ran == [(6, each) for each in range(5)]
 
 
 @in_loop
