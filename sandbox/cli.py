@@ -16,7 +16,7 @@ import click
 from sandbox.commands.options import CommandGroup
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {  # title -> command -> module
-    "The sandbox": {"serve": "serving", "ready": "bench", "config": "serving", "version": "serving"},
+    "The sandbox": {"serve": "serving", "ready": "lifecycle", "config": "serving", "version": "serving"},
     "Talking": {"send": "messages", "reply": "messages"},
     "Looking": {
         "messages": "messages",
@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {  # title -> command -> module
     },
     "Housekeeping": {
         "accounts": "accounts",
-        "reset": "bench",
+        "reset": "lifecycle",
         "export": "transfer",
         "import": "transfer",
         "openapi": "serving",

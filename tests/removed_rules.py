@@ -305,7 +305,7 @@ RULES: Sequence[Rule] = (
     ),
     *_rules(
         "connections",
-        "api/bench.py",
+        "api/events.py",
         "tests/api/test_event_stream.py",
         (
             "event streams have a number",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from starlette.routing import Route
 
-from sandbox.api import bench, faults, handsets, messages, operations, records, scenarios, webhooks
+from sandbox.api import accounts, clock, events, faults, handsets, messages, operations, records, scenarios, webhooks
 from sandbox.api.operations import Operation
 
 OPERATIONS: Sequence[Operation] = (
@@ -18,7 +18,9 @@ OPERATIONS: Sequence[Operation] = (
     *scenarios.OPERATIONS,
     *faults.OPERATIONS,
     *records.OPERATIONS,
-    *bench.OPERATIONS,
+    *accounts.OPERATIONS,
+    *clock.OPERATIONS,
+    *events.OPERATIONS,
 )
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from sandbox.api import openapi
 from sandbox.api import routes as api_routes
-from sandbox.api.bench import ACCOUNT_CHANGES, NEW_ACCOUNT
+from sandbox.api.accounts import ACCOUNT_CHANGES, NEW_ACCOUNT
 from sandbox.api.operations import Content, Operation
 from sandbox.objects.schema import Schema, example_of
 from sandbox.settings import KEYS
