@@ -142,7 +142,7 @@ class Endpoints:
 
     @endpoint
     def put_scenario(self, name: str, source: str) -> HttpCall[Json]:
-        """Add or replace a scenario of the account's own. Raises Refused with line and column of each complaint."""
+        """Add or replace a scenario of the account's own. Raises Refused with line and column of each error."""
         return HttpCall(method="PUT", path=f"scenarios/{_quoted(name)}", body={"source": source})
 
     @endpoint

@@ -65,7 +65,7 @@ def mask_url(url: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escapes control, bidi and surrogate characters, so that no complaint can repaint a terminal."""
+    """Escapes control, bidi and surrogate characters, so that no error can repaint a terminal."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
@@ -326,14 +326,14 @@ def load(*, flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, 
     names the file; without it, ninebits-sandbox.toml or pyproject.toml in `cwd` is read if there. Raises SettingsError,
     which lists everything that is wrong: where it is written, what arrived, what is wanted.
     """
-    source, table, complaints = _file_table(file or environ.get(CONFIG_ENV), cwd)
+    source, table, errors = _file_table(file or environ.get(CONFIG_ENV), cwd)
     tables = table.get("accounts", [])
     if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
-        complaints.append(f"{source}, key accounts: wanted one [[accounts]] table for each account")
+        errors.append(f"{source}, key accounts: wanted one [[accounts]] table for each account")
         tables = []
     first = tables[0] if tables else {}
     twice = sorted(table.keys() & first.keys() & _ACCOUNT_BY_NAME.keys())
-    complaints += [f"{source}, key {name}: also in [[accounts]] 1; wanted only one of the two" for name in twice]
+    errors += [f"{source}, key {name}: also in [[accounts]] 1; wanted only one of the two" for name in twice]
 
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     typed = {"--" + name.replace("_", "-"): value for name, value in flags.items() if value is not None}
@@ -346,7 +346,7 @@ def load(*, flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, 
         (typed, {key.flag: key for key in KEYS}, (), "flag ", ""),
     ):
         found, problems = _read(given, known, *also)
-        complaints += [f"{where}{name}: {reason}" for name, reason in problems]
+        errors += [f"{where}{name}: {reason}" for name, reason in problems]
         for name, value in found.items():
             values[known[name].scope][known[name].attribute] = value
             origin[known[name].name] = whole or where + name
@@ -354,29 +354,29 @@ def load(*, flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, 
     settings = Settings(**values["server"])
     if (settings.ssl_certfile is None) is not (settings.ssl_keyfile is None):
         name = "ssl_certfile" if settings.ssl_certfile else "ssl_keyfile"
-        complaints.append(f"{origin[name]}: {name} came alone; wanted ssl_certfile and ssl_keyfile together")
+        errors.append(f"{origin[name]}: {name} came alone; wanted ssl_certfile and ssl_keyfile together")
     accounts = [replace(DEFAULT_ACCOUNT, **values["account"])]
-    complaints += [f"{origin[name]}: {reason}" for name, reason in _at_odds(accounts[0])]
+    errors += [f"{origin[name]}: {reason}" for name, reason in _at_odds(accounts[0])]
     for number, entry in enumerate(tables[1:], start=2):
         place = f"{source}, [[accounts]] {number}, key"
         try:
             account = account_from(entry)
         except Invalid as error:
-            complaints += [f"{place} {name}: {reason}" for name, reason in error.fields]
+            errors += [f"{place} {name}: {reason}" for name, reason in error.fields]
             continue
         for name in ("name", "token"):
             if getattr(account, name) in [getattr(other, name) for other in accounts]:
-                complaints.append(f"{place} {name}: an account above has the same; wanted one of its own")
+                errors.append(f"{place} {name}: an account above has the same; wanted one of its own")
         accounts.append(account)
         for name in _ACCOUNT_BY_NAME:
             origin[f"accounts[{account.name}].{name}"] = source if name in entry else "default"
-    if complaints:
-        raise SettingsError("\n  ".join(["These settings make no sense:", *complaints]))
+    if errors:
+        raise SettingsError("\n  ".join(["These settings make no sense:", *errors]))
     return Loaded(settings=replace(settings, accounts=tuple(accounts)), origin=origin)
 
 
 def _file_table(named: Path | str | None, cwd: Path) -> tuple[str, dict[str, Any], list[str]]:
-    """What origins and complaints call the file, its table of settings, and what is wrong with it as a whole."""
+    """What origins and errors call the file, its table of settings, and what is wrong with it as a whole."""
     usual = (path for path in (Path(FILE_NAME), Path("pyproject.toml")) if (cwd / path).is_file())
     path = Path(named) if named else next(usual, None)
     if path is None:

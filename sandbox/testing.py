@@ -345,15 +345,15 @@ class SandboxMethods(OfAccount, Generic[D, R]):
         """Nothing went wrong that the test has not looked at: no call was refused, no webhook was given up, and every
         scenario was played to its end. The fixture asks this when a test is over."""
         __tracebackhide__ = True
-        complaints = []
+        errors = []
         if not allow_refused:
-            complaints += yield from self._refusals()
+            errors += yield from self._refusals()
         if not allow_failed_deliveries:
-            complaints += yield from self._exhausted()
+            errors += yield from self._exhausted()
         if not allow_unfinished and self._context.plays:
-            complaints += yield from self._unfinished()
-        if complaints:
-            raise ExpectationFailed("\n\n".join(complaints))
+            errors += yield from self._unfinished()
+        if errors:
+            raise ExpectationFailed("\n\n".join(errors))
 
     @plan_method
     def report(self, *, brief: bool = False) -> CallPlan[list[tuple[str, str]]]:

@@ -105,7 +105,7 @@ def told(case: Case, what: str) -> str:
     return f"{what}; MALFORMED_SEED={case.seed} sends it again: {case.manner.name} {data[:500]!r} ({len(data)} bytes)"
 
 
-def complaints(log: str) -> Sequence[str]:
+def errors(log: str) -> Sequence[str]:
     """Lines of the log that tell of a failure of ours; a clear warning is none."""
     return [line[:2000] for line in log.splitlines() if " WARNING " not in line]
 
@@ -130,7 +130,7 @@ def test_malformed_requests_are_answered_or_closed_and_cost_nothing(
         asyncio.run(good(port))
         grown = server.resident() - before
         assert server.get("/messages")["messages"], "the record is still there"
-    assert complaints((tmp_path / "log").read_text()) == []
+    assert errors((tmp_path / "log").read_text()) == []
     assert grown < FLAT, f"{grown / 1024**2:.1f} MiB more after {seen.cases} requests, seed {SEED}"
     by_class = Counter(status // 100 for status in seen.statuses.elements())
     record_property(

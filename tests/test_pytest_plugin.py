@@ -189,7 +189,7 @@ def test_a_fixture_that_fails_is_reported_on_too(suite: pytest.Pytester) -> None
 
 
 @pytest.mark.parametrize(
-    ("doing", "complaint", "allowing"),
+    ("doing", "error", "allowing"),
     [
         ("app.send('0802', 'hello', 's1')", "*a national number*", "allow_refused"),
         ("app._token = 'wrong'; app.send(handset.number, 'hi', 's1')", "*token that no account has*", "allow_refused"),
@@ -206,7 +206,7 @@ def test_a_fixture_that_fails_is_reported_on_too(suite: pytest.Pytester) -> None
     ],
 )
 def test_a_test_fails_on_what_it_left_behind_unless_marked(
-    suite: pytest.Pytester, doing: str, complaint: str, allowing: str
+    suite: pytest.Pytester, doing: str, error: str, allowing: str
 ) -> None:
     result = run(
         suite,
@@ -225,11 +225,11 @@ def test_a_test_fails_on_what_it_left_behind_unless_marked(
     )
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(
-        ["*ERROR at teardown of test_it*", "*The test passed, but*", complaint, f"*{allowing}=True*"]
+        ["*ERROR at teardown of test_it*", "*The test passed, but*", error, f"*{allowing}=True*"]
     )
 
 
-def test_a_refusal_that_was_looked_at_is_no_complaint(suite: pytest.Pytester) -> None:
+def test_a_refusal_that_was_looked_at_is_no_error(suite: pytest.Pytester) -> None:
     tests = """
         def test_it(app, ninebits):
             app.send("0802", "hello", "s1")

@@ -60,14 +60,14 @@ def load(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def refused(load: Load) -> Refused:
-    """The complaints, one line each, of a `load` that must fail."""
+    """The errors, one line each, of a `load` that must fail."""
 
     def refused(**written: object) -> list[str]:
         with pytest.raises(SettingsError) as caught:
             load(**written)
-        head, *complaints = str(caught.value).splitlines()
+        head, *errors = str(caught.value).splitlines()
         assert head == "These settings make no sense:"
-        return [complaint.removeprefix("  ") for complaint in complaints]
+        return [error.removeprefix("  ") for error in errors]
 
     return refused
 
@@ -309,7 +309,7 @@ def test_accounts_of_another_shape_are_refused(refused: Refused, toml: str) -> N
     ]
 
 
-# --- complaints
+# --- errors
 
 
 WRONG_SERVER_VALUES: list[tuple[str, object, str]] = [
@@ -350,20 +350,20 @@ WRONG_SERVER_VALUES: list[tuple[str, object, str]] = [
 def test_a_wrong_value_is_told_where_it_is_what_arrived_and_what_is_wanted(
     refused: Refused, name: str, value: object, reason: str
 ) -> None:
-    [complaint] = refused(**{name: value})
-    assert complaint.startswith(f"flag --{name.replace('_', '-')}: ")
-    assert reason in complaint
+    [error] = refused(**{name: value})
+    assert error.startswith(f"flag --{name.replace('_', '-')}: ")
+    assert reason in error
 
 
-def test_all_complaints_come_at_once_and_each_says_where_it_is_written(refused: Refused) -> None:
-    complaints = refused(
+def test_all_errors_come_at_once_and_each_says_where_it_is_written(refused: Refused) -> None:
+    errors = refused(
         toml='port = "x"\nprot = 1\n[[accounts]]\nstrict = "?"\n[[accounts]]\nname = "b"\ntoken = "b"\norder = "any"',
         environ={"NINEBITS_SANDBOX_HOST": "a b", "NINEBITS_SANDBOX_CLOK": "virtual"},
         max_text="none",
         shortcode="1",
         ssl_keyfile="key.pem",
     )
-    assert [complaint.partition(": ")[0] for complaint in complaints] == [
+    assert [error.partition(": ")[0] for error in errors] == [
         "file ninebits-sandbox.toml, key prot",
         "file ninebits-sandbox.toml, key port",
         "file ninebits-sandbox.toml, [[accounts]] 1, key strict",
@@ -377,15 +377,15 @@ def test_all_complaints_come_at_once_and_each_says_where_it_is_written(refused: 
 
 
 def test_a_wrong_value_is_refused_even_where_a_better_one_overrides_it(refused: Refused) -> None:
-    [complaint] = refused(environ={"NINEBITS_SANDBOX_PORT": "x"}, port="1")
-    assert complaint.startswith("environment NINEBITS_SANDBOX_PORT: ")
+    [error] = refused(environ={"NINEBITS_SANDBOX_PORT": "x"}, port="1")
+    assert error.startswith("environment NINEBITS_SANDBOX_PORT: ")
 
 
 def test_unknown_names_are_refused_with_the_nearest_known_one(refused: Refused) -> None:
-    complaints = refused(
+    errors = refused(
         toml="prot = 1\n[[acounts]]", environ={f"{PREFIX}TOKN": "x", f"{PREFIX}CONFG": "x"}, max_mesages="1"
     )
-    assert complaints == [
+    assert errors == [
         'file ninebits-sandbox.toml, key prot: There is no "prot" here. Did you mean port?',
         'file ninebits-sandbox.toml, key acounts: There is no "acounts" here. Did you mean accounts?',
         f'environment {PREFIX}TOKN: There is no "{PREFIX}TOKN" here. Did you mean {PREFIX}TOKEN?',
@@ -395,18 +395,18 @@ def test_unknown_names_are_refused_with_the_nearest_known_one(refused: Refused) 
 
 
 def test_a_named_file_must_be_there(refused: Refused) -> None:
-    [complaint] = refused(toml="port = 1", environ={"NINEBITS_SANDBOX_CONFIG": "nope.toml"})
-    assert complaint.startswith("file nope.toml: cannot be read as TOML: ")
-    assert "No such file" in complaint
+    [error] = refused(toml="port = 1", environ={"NINEBITS_SANDBOX_CONFIG": "nope.toml"})
+    assert error.startswith("file nope.toml: cannot be read as TOML: ")
+    assert "No such file" in error
 
 
 def test_a_named_pyproject_must_hold_our_table(refused: Refused) -> None:
-    complaints = refused(pyproject="[project]", file=Path("pyproject.toml"))
-    assert complaints == ["file pyproject.toml: has no table [tool.ninebits-sandbox]"]
+    errors = refused(pyproject="[project]", file=Path("pyproject.toml"))
+    assert errors == ["file pyproject.toml: has no table [tool.ninebits-sandbox]"]
 
 
 @pytest.mark.parametrize("toml", ["port = ", "port = 1\nport = 2", f"port = {'9' * 5000}", f"port = {'[' * 100_000}"])
-def test_a_file_that_is_no_toml_is_refused_together_with_the_other_complaints(refused: Refused, toml: str) -> None:
+def test_a_file_that_is_no_toml_is_refused_together_with_the_other_errors(refused: Refused, toml: str) -> None:
     in_file, in_flag = refused(toml=toml, port="x")
     assert in_file.startswith("file ninebits-sandbox.toml: cannot be read as TOML: ")
     assert in_flag.startswith("flag --port: ")
@@ -414,8 +414,8 @@ def test_a_file_that_is_no_toml_is_refused_together_with_the_other_complaints(re
 
 def test_a_file_in_another_encoding_is_refused(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'name = "Andr\xe9"')
-    [complaint] = refused(file=Path("latin.toml"))
-    assert complaint.startswith("file latin.toml: cannot be read as TOML: ")
+    [error] = refused(file=Path("latin.toml"))
+    assert error.startswith("file latin.toml: cannot be read as TOML: ")
 
 
 @pytest.mark.parametrize("name", ["ssl_certfile", "ssl_keyfile"])
@@ -426,21 +426,21 @@ def test_certificate_and_key_come_together(load: Load, refused: Refused, name: s
     ]
 
 
-def test_complaints_cannot_repaint_a_terminal(refused: Refused) -> None:
-    complaints = refused(toml='"\\u001b[31m" = 1', environ={f"{PREFIX}X\u202e\udc80": "1"}, host="\x1b[2J\u202e\udc80")
-    assert all(complaint.isprintable() for complaint in complaints)
+def test_errors_cannot_repaint_a_terminal(refused: Refused) -> None:
+    errors = refused(toml='"\\u001b[31m" = 1', environ={f"{PREFIX}X\u202e\udc80": "1"}, host="\x1b[2J\u202e\udc80")
+    assert all(error.isprintable() for error in errors)
 
 
-def test_a_complaint_does_not_repeat_a_very_long_value(refused: Refused) -> None:
-    [complaint] = refused(host="x " * 10_000)
-    assert len(complaint) < 250
+def test_a_error_does_not_repeat_a_very_long_value(refused: Refused) -> None:
+    [error] = refused(host="x " * 10_000)
+    assert len(error) < 250
 
 
 # --- secrets
 
 
-def test_secrets_never_appear_in_a_complaint(refused: Refused) -> None:
-    complaints = refused(
+def test_secrets_never_appear_in_a_error(refused: Refused) -> None:
+    errors = refused(
         toml=f'tokn = "{CANARY}"\ntoken = "{CANARY} with blanks"\n[[accounts]]\n[[accounts]]\ntoken = ["{CANARY}"]',
         environ={
             "NINEBITS_SANDBOX_CONTROL_TOKEN": f"{CANARY}\n",
@@ -450,8 +450,8 @@ def test_secrets_never_appear_in_a_complaint(refused: Refused) -> None:
         client_url=f"ftp://example.com/?key={CANARY}",
         callback_auth="basic",
     )
-    assert len(complaints) == 8
-    assert not any(CANARY in complaint for complaint in complaints)
+    assert len(errors) == 8
+    assert not any(CANARY in error for error in errors)
 
 
 def test_secrets_never_appear_in_a_repr_or_a_row(load: Load) -> None:

@@ -31,7 +31,7 @@ from sandbox.wire.problems import mask
 
 if TYPE_CHECKING:  # which a start can do without
     from sandbox.rules.findings import Finding
-    from sandbox.scenario.script import Complaint
+    from sandbox.scenario.script import SourceError
     from sandbox.transfer.rows import Progress
     from sandbox.webhooks.doctor import Report
 
@@ -228,7 +228,7 @@ def finding(it: "Finding") -> Json:
     )
 
 
-def error_in_source(it: "Complaint") -> Json:
+def error_in_source(it: "SourceError") -> Json:
     return json_from(problems.ArgumentError, it, field="source", line=it.line, column=it.column)
 
 

@@ -150,8 +150,8 @@ async def _call(operation: Operation, request: Request) -> ApiCall:
     query.unknown()
     if isinstance(operation.body, Sequence):
         content.unknown()
-    if complaints := query.complaints | content.complaints:
-        raise Invalid(*complaints.items())
+    if errors := query.errors | content.errors:
+        raise Invalid(*errors.items())
     return call
 
 
@@ -179,7 +179,7 @@ def _json(body: bytes) -> dict[str, Any]:
 # Answers -----------------------------------------------------------------------------------------------------------
 
 
-class Complained(Invalid):
+class InvalidDetailed(Invalid):
     """Arguments that make no sense, where there is more to say of each than a name and a reason."""
 
     def __init__(self, *errors: Mapping[str, object]) -> None:
@@ -220,7 +220,7 @@ def error_answer(error: Exception) -> Response:
         case Invalid():
             status, title, detail = 400, "The call is invalid", str(error)
             errors = [{"field": name, "message": reason} for name, reason in error.fields]
-            if isinstance(error, Complained):
+            if isinstance(error, InvalidDetailed):
                 errors = error.errors
         case NotFound():
             status, title, detail = 404, "Not found", str(error)

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sandbox.api import objects
 from sandbox.api.handsets import MSISDN
-from sandbox.api.operations import V1, ApiCall, Complained, Content, Unfinished, answer, operation
+from sandbox.api.operations import V1, ApiCall, Content, InvalidDetailed, Unfinished, answer, operation
 from sandbox.errors import StorageError
 from sandbox.model import Attempt, Message
 from sandbox.objects.problems import IMPORTED
@@ -160,7 +160,7 @@ async def export(call: ApiCall) -> Response:
     },
 )
 async def import_(call: ApiCall) -> Response:
-    """Take in what an export answered and the account has not yet; of a file with a complaint, nothing.
+    """Take in what an export answered and the account has not yet; of a file with a error, nothing.
 
     What is there already is told by what it says, counted, and left alone, so that a file may be sent again, and files
     may overlap. Numbers are given anew. Nothing is posted because of it: webhooks that were still owed are cancelled.
@@ -172,7 +172,7 @@ async def import_(call: ApiCall) -> Response:
     limits = rows.Limits(messages=settings.max_messages, text=settings.max_text, body=settings.max_body)
     found = await asyncio.to_thread(rows.read, call.raw.split(b"\n"), limits)
     if not isinstance(found, rows.Import):
-        raise Complained(*({"field": "body", "message": each.message, "line": each.line} for each in found))
+        raise InvalidDetailed(*({"field": "body", "message": each.message, "line": each.line} for each in found))
     progress = found.start
     try:
         async for each in call.services.control.take_in(call.account.name, found):

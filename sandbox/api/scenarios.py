@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from sandbox.api import objects
 from sandbox.api.messages import LIMIT, NEXT
-from sandbox.api.operations import V1, ApiCall, Complained, answer, listed, operation
+from sandbox.api.operations import V1, ApiCall, InvalidDetailed, answer, listed, operation
 from sandbox.errors import NotFound
 from sandbox.model import RunState
 from sandbox.objects.derive import Json
@@ -97,13 +97,13 @@ async def get_scenario(call: ApiCall) -> Response:
 async def put_scenario(call: ApiCall) -> Response:
     """Write a scenario of the account's own, or write it anew. Runs under way go on as they began.
 
-    One that has the name of a built-in scenario is played in its place. Every complaint about the source is among the
+    One that has the name of a built-in scenario is played in its place. Every error about the source is among the
     `errors`, with its `line` and `column`.
     """
     name, source = call[OWN_NAME], call[SOURCE]
     found = await asyncio.to_thread(catalogue.read, source)
     if not isinstance(found, Scenario):
-        raise Complained(*(objects.error_in_source(each) for each in found))
+        raise InvalidDetailed(*(objects.error_in_source(each) for each in found))
     _, is_new = await call.services.runner.put(call.account.name, name, source)
     return answer({**objects.scenario(name, found, own=True), "source": source}, 201 if is_new else 200)
 

@@ -6,7 +6,7 @@ import click
 
 from sandbox.client import SandboxClient
 from sandbox.commands import lines
-from sandbox.commands.options import as_json, complain, duration, for_client
+from sandbox.commands.options import as_json, duration, for_client, print_error
 from sandbox.settings import visible
 
 
@@ -24,7 +24,7 @@ def ready(client: SandboxClient, seconds: float, as_json: bool) -> None:
     if as_json:
         lines.show_json({"ready": is_ready})
     if not is_ready:
-        complain(f"{client.url} is not ready")
+        print_error(f"{client.url} is not ready")
         sys.exit(3)
 
 

@@ -8,7 +8,7 @@ import click
 from sandbox import settings
 from sandbox.client import Json, SandboxClient
 from sandbox.commands import lines
-from sandbox.commands.options import as_json, complain, duration, filters, for_client, given, limit, load
+from sandbox.commands.options import as_json, duration, filters, for_client, given, limit, load, print_error
 
 _after = click.option("--after", help="Only what came after this: a message's id, or a `seq`.")
 
@@ -123,7 +123,7 @@ def _like(match: Json) -> str:
 def _unmet(headline: str, done: Json, as_json: bool) -> None:
     """Say what was not so, if nobody reads that in JSON, and exit with 1."""
     if not as_json:
-        complain("\n".join(filter(None, [headline, lines.near_lines(done["near_misses"])])))
+        print_error("\n".join(filter(None, [headline, lines.near_lines(done["near_misses"])])))
     sys.exit(1)
 
 

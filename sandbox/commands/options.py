@@ -29,11 +29,11 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SandboxError as error:
-            complain(str(error))
+            print_error(str(error))
             ctx.exit(error.exit_code)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print an error to stderr: why a command does not end with 0."""
     click.echo(f"ninebits-sandbox: {visible_lines(text)}", err=True)
 

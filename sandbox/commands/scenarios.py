@@ -12,11 +12,11 @@ import click
 
 from sandbox.client import Json, Refused, SandboxClient
 from sandbox.commands import lines
-from sandbox.commands.options import as_json, complain, duration, for_client
+from sandbox.commands.options import as_json, duration, for_client, print_error
 from sandbox.settings import visible
 
 if TYPE_CHECKING:  # brings a YAML parser along
-    from sandbox.scenario.script import Complaint
+    from sandbox.scenario.script import SourceError
     from sandbox.scenario.steps import Scenario
 
 MOST = 1024 * 1024 + 1  # bytes that are read of a file: enough to see that it is larger than one may be
@@ -82,10 +82,10 @@ def scenario_check(files: tuple[Path, ...], as_json: bool) -> None:
     Every error of every file is printed at once, as file:line:column: what is wrong.
     """
     checked = [(path, _read(path)[1]) for path in files]
-    complaints = [each for _, found in checked if isinstance(found, tuple) for each in found]
+    errors = [each for _, found in checked if isinstance(found, tuple) for each in found]
     if as_json:
-        told = [{"file": it.file, "line": it.line, "column": it.column, "message": it.message} for it in complaints]
-        lines.show_json({"ok": not complaints, "complaints": told})
+        told = [{"file": it.file, "line": it.line, "column": it.column, "message": it.message} for it in errors]
+        lines.show_json({"ok": not errors, "errors": told})
     else:
         for path, found in checked:
             if isinstance(found, tuple):
@@ -93,16 +93,16 @@ def scenario_check(files: tuple[Path, ...], as_json: bool) -> None:
                     click.echo(visible(str(each)))
             else:
                 click.echo(visible(f"{path}: good, {_size(len(found.steps), len(found.rules))}"))
-    if complaints:
+    if errors:
         sys.exit(2)
 
 
-def _read(path: Path) -> "tuple[str, Scenario | tuple[Complaint, ...]]":
-    """The text of a file, and the scenario in it or every complaint about it."""
+def _read(path: Path) -> "tuple[str, Scenario | tuple[SourceError, ...]]":
+    """The text of a file, and the scenario in it or every error about it."""
     from sandbox.scenario import script
 
-    def unread(line: int, column: int, message: str) -> "tuple[str, tuple[Complaint, ...]]":
-        return "", (script.Complaint(file=str(path), line=line, column=column, message=message),)
+    def unread(line: int, column: int, message: str) -> "tuple[str, tuple[SourceError, ...]]":
+        return "", (script.SourceError(file=str(path), line=line, column=column, message=message),)
 
     try:
         with path.open("rb") as file:
@@ -159,7 +159,7 @@ def scenario_run(client: SandboxClient, what: str, msisdn: str | None, wait_s: f
     lines.show(run, as_json, _run_line)
     if run["state"] != "finished":
         if not as_json:
-            complain(_failure(run, script, wait_s if late else None))
+            print_error(_failure(run, script, wait_s if late else None))
         sys.exit(1)
 
 
@@ -170,7 +170,7 @@ def _is_file(what: str) -> bool:
 def _uploaded(client: SandboxClient, path: Path) -> "Scenario":
     source, found = _read(path)
     if isinstance(found, tuple):
-        complain("\n".join(["the scenario cannot be played:", *map(str, found)]))
+        print_error("\n".join(["the scenario cannot be played:", *map(str, found)]))
         sys.exit(2)
     client.put_scenario(found.name, source)
     return found
@@ -263,7 +263,7 @@ def scenario_stop(client: SandboxClient, id: str, as_json: bool) -> None:
     run = next((each for each in running if each["id"] == id), None)
     if run is None:
         ids = ", ".join(each["id"] for each in running) or "none"
-        complain(f"{id} is no run that is running; running: {ids}")
+        print_error(f"{id} is no run that is running; running: {ids}")
         sys.exit(1)
     lines.show(_stop(client, run), as_json, _run_line)
 

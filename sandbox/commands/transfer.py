@@ -14,7 +14,7 @@ import click
 
 from sandbox.client import Json, Refused, SandboxClient
 from sandbox.commands import lines
-from sandbox.commands.options import as_json, complain, for_client, visible_lines
+from sandbox.commands.options import as_json, for_client, print_error, visible_lines
 from sandbox.errors import SandboxError
 from sandbox.model import EXPORTED
 from sandbox.settings import visible
@@ -88,7 +88,7 @@ def import_(client: SandboxClient, file: str, as_json: bool) -> None:
                 if as_json:
                     lines.show_json(so_far.answer())
                 how_far = so_far.words(visible(file), is_all=isinstance(error, Refused))
-                complain("\n".join([*_reasons(error, first), f"  {how_far}"]))
+                print_error("\n".join([*_reasons(error, first), f"  {how_far}"]))
                 sys.exit(error.exit_code)
     lines.show(so_far.answer(), as_json, _imported)
 
@@ -100,7 +100,7 @@ def _check(written: Sequence[bytes], name: str) -> "Import":
     no_limits = imports.Limits(messages=imports.MOST_LINES, text=sys.maxsize, body=sys.maxsize)
     found = imports.read(written, no_limits)
     if not isinstance(found, imports.Import):
-        complain("\n".join(["the file cannot be taken in:", *(f"  {name}:{it.line}: {it.message}" for it in found)]))
+        print_error("\n".join(["the file cannot be taken in:", *(f"  {name}:{it.line}: {it.message}" for it in found)]))
         sys.exit(2)
     return found
 

@@ -8,7 +8,7 @@ import click
 
 from sandbox.client import Json, SandboxClient
 from sandbox.commands import lines
-from sandbox.commands.options import as_json, complain, for_client, given, limit
+from sandbox.commands.options import as_json, for_client, given, limit, print_error
 from sandbox.model import MAX_PAYLOAD
 from sandbox.settings import visible
 
@@ -100,7 +100,7 @@ def doctor(client: SandboxClient, client_url: str | None, post: bool, as_json: b
     if not found["ok"]:
         if not as_json:
             broken = [each["name"] for each in found["checks"] if each["ok"] is False]
-            complain(f"the way to the application is broken: {', '.join(broken) or 'see above'}")
+            print_error(f"the way to the application is broken: {', '.join(broken) or 'see above'}")
         sys.exit(1)
 
 

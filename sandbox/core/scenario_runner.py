@@ -55,7 +55,7 @@ _Conversation = tuple[str, Msisdn, Shortcode]
 
 
 def _scenario_of(source: str) -> Scenario:
-    """Raises Invalid with every complaint about the source."""
+    """Raises Invalid with every error about the source."""
     found = catalogue.read(source)
     if isinstance(found, Scenario):
         return found
@@ -123,7 +123,7 @@ class ScenarioRunner:
     async def put(self, account: str, name: str, source: str) -> tuple[OwnScenario, bool]:
         """Write a scenario of the account's own down; True if there was none of that name. Its runs so far go on.
 
-        Raises NotFound (account), or Invalid with every complaint about the source.
+        Raises NotFound (account), or Invalid with every error about the source.
         """
         scenario = await asyncio.to_thread(_scenario_of, source)  # a large one takes longer than the loop can wait
         if scenario.name != name:
@@ -165,7 +165,7 @@ class ScenarioRunner:
         Without `msisdn` it is the scenario's handset that plays; if that may be any, a persona plays every handset, and
         a script the first one whose message fits, or if it has to text before, one that nobody has used yet.
 
-        Raises NotFound (account, scenario), Invalid with every complaint about the source, or Conflict if a script is
+        Raises NotFound (account, scenario), Invalid with every error about the source, or Conflict if a script is
         playing the handset.
         """
         self._require_account(account)

@@ -1,4 +1,4 @@
-"""What people typed into a form, into values for a verb; complaints are `Invalid`, by the name of the field.
+"""What people typed into a form, into values for a verb; errors are `Invalid`, by the name of the field.
 
 Forms are urlencoded, never multipart. A page that complains shows again what was typed, so the typed text is kept.
 """
@@ -39,16 +39,16 @@ class Form:
     """A form as a page shows it: what was typed, and what is wrong with it. The empty form complains about nothing."""
 
     typed: Mapping[str, str] = field(default_factory=dict)
-    complaints: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, name: str, otherwise: str = "") -> str:
         return self.typed.get(name, otherwise)
 
-    def complaint(self, name: str) -> str:
-        return self.complaints.get(name, "")
+    def error(self, name: str) -> str:
+        return self.errors.get(name, "")
 
 
-def complaining(typed: Mapping[str, str], error: Invalid) -> Form:
+def with_errors(typed: Mapping[str, str], error: Invalid) -> Form:
     return Form(typed, dict(error.fields))
 
 

@@ -18,7 +18,7 @@ from sandbox.errors import Busy, Conflict, Invalid, NotFound
 from sandbox.http.request import account_of, query_of, services_of
 from sandbox.model import Account, DeliveryState, Handset, Message, Msisdn, RunState, Shortcode, Timer, TimerKind
 from sandbox.pages import forms, scenario_views, views
-from sandbox.pages.forms import Form, complaining, typed_by
+from sandbox.pages.forms import Form, typed_by, with_errors
 from sandbox.pages.render import is_looked_at, look, page, see_other
 from sandbox.pages.transcripts import conversation_of
 from sandbox.scenario import catalogue
@@ -183,7 +183,7 @@ async def reply(request: Request) -> Response:
         texting = forms.to_text(typed, account, shortcode, msisdn, max_text=services.settings.max_text)
         await services.control.text(texting, wait_s=None)
     except Invalid as error:
-        return await present(request, form=complaining(typed, error), status=400)
+        return await present(request, form=with_errors(typed, error), status=400)
     except Conflict as error:
         return await present(request, form=Form(typed, {"text": str(error)}), status=409)
     except Busy as error:

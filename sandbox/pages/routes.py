@@ -19,7 +19,7 @@ from sandbox.errors import Busy, Conflict, Invalid, NotFound, StorageError
 from sandbox.http.access import COOKIE, login_cookie, same_secret
 from sandbox.http.request import account_of, own_delivery, query_of, seq_of, services_of
 from sandbox.pages import formatting, forms, lists, present, scenarios, settings, views
-from sandbox.pages.forms import Form, complaining, typed_by
+from sandbox.pages.forms import Form, typed_by, with_errors
 from sandbox.pages.render import is_looked_at, look, page, see_other, static, url_for
 from sandbox.pages.transcripts import conversation_of, transcript
 from sandbox.settings import KEYS
@@ -72,7 +72,7 @@ async def add_handset(request: Request) -> Response:
         if new.texting is not None:
             await services.control.text(new.texting, wait_s=None)
     except Invalid as error:
-        return await home(request, form=complaining(typed, error))
+        return await home(request, form=with_errors(typed, error))
     except (Conflict, Busy) as error:  # it is there already, and off; or too much is waiting
         return await home(request, form=Form(typed, {"text": str(error)}), status=status_of(error))
     return see_other(request, f"/c/{new.shortcode}/{new.msisdn}")
@@ -144,7 +144,7 @@ async def reply(request: Request) -> Response:
         )
         await services.control.text(texting, wait_s=None)
     except Invalid as error:
-        return await thread(request, form=complaining(typed, error), status=400)
+        return await thread(request, form=with_errors(typed, error), status=400)
     except (Conflict, Busy) as error:
         return await thread(request, form=Form(typed, {"text": str(error)}), status=status_of(error))
     return see_other(request, f"/c/{shortcode}/{msisdn}")
@@ -158,7 +158,7 @@ async def change_handset(request: Request) -> Response:
         change, before, at = forms.to_change(typed)
         await services.network.change_handset(account.name, msisdn, change)
     except Invalid as error:
-        return await thread(request, form=complaining(typed, error), status=400)
+        return await thread(request, form=with_errors(typed, error), status=400)
     return see_other(request, f"/c/{shortcode}/{msisdn}", before=before, at=at and f"m{at}")
 
 

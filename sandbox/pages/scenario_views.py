@@ -21,7 +21,7 @@ from sandbox.store.database import Queries
 from sandbox.store.scenarios import Missed, Playing, Run
 
 if TYPE_CHECKING:
-    from sandbox.scenario.script import Complaint
+    from sandbox.scenario.script import SourceError
 
 RUNS = 10
 STEPS = 30  # of a run, around the one that has its turn
@@ -157,7 +157,7 @@ class Shown:
     lines: Sequence[str]
     more_lines: int
     scenario: Scenario | None
-    complaints: Sequence["Marked"]  # about a source that can no longer be read
+    errors: Sequence["Marked"]  # about a source that can no longer be read
     runs: Sequence[Played]
     older: int | None
 
@@ -178,7 +178,7 @@ def shown(name: str, rows: RunRows) -> Shown:
         lines=lines[:LINES],
         more_lines=max(0, len(lines) - LINES),
         scenario=found if isinstance(found, Scenario) else None,
-        complaints=() if isinstance(found, Scenario) or rows.source is None else marked(rows.source, found),
+        errors=() if isinstance(found, Scenario) or rows.source is None else marked(rows.source, found),
         runs=[_played(run, rows) for run in rows.runs],
         older=rows.runs[-1].seq if len(rows.runs) == RUNS else None,
     )
@@ -242,7 +242,7 @@ def _planned(timer: Timer) -> Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """A complaint with the line that it is about: what stands before the place, at it, and after it."""
+    """A error with the line that it is about: what stands before the place, at it, and after it."""
 
     line: int
     column: int
@@ -258,13 +258,13 @@ class Draft:
 
     source: str
     was: str
-    complaints: Sequence[Marked]
+    errors: Sequence[Marked]
 
 
-def marked(source: str, complaints: Sequence["Complaint"]) -> Sequence[Marked]:
+def marked(source: str, errors: Sequence["SourceError"]) -> Sequence[Marked]:
     lines = source.split("\n")
     made = []
-    for each in complaints:
+    for each in errors:
         text = lines[each.line - 1] if each.line <= len(lines) else ""
         at = each.column - 1
         made.append(

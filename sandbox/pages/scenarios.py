@@ -15,7 +15,7 @@ from sandbox.errors import Conflict, Invalid, NotFound
 from sandbox.http.request import account_of, query_of, seq_of, services_of
 from sandbox.pages import forms
 from sandbox.pages import scenario_views as views
-from sandbox.pages.forms import Form, complaining, typed_by
+from sandbox.pages.forms import Form, typed_by, with_errors
 from sandbox.pages.render import look, page, see_other
 from sandbox.pages.transcripts import as_scenario, said
 from sandbox.scenario import catalogue
@@ -67,7 +67,7 @@ async def start(request: Request) -> Response:
     try:
         run = await services_of(request).runner.start(account, name=name, msisdn=forms.to_play(typed))
     except Invalid as error:
-        return await one_scenario(request, form=complaining(typed, _about(error, "msisdn")), status=400)
+        return await one_scenario(request, form=with_errors(typed, _about(error, "msisdn")), status=400)
     except Conflict as error:
         return await one_scenario(request, form=Form(typed, {"msisdn": str(error)}), status=409)
     return see_other(request, f"/scenarios/{name}#{run.id}")
@@ -134,17 +134,17 @@ def _editor(
     source: str,
     *,
     was: str = "",
-    complaints: Sequence[views.Marked] = (),
+    errors: Sequence[views.Marked] = (),
     wrong: str = "",
 ) -> Response:
-    """`was` is the name under which the source is kept already; `wrong` is a complaint about no place of it."""
+    """`was` is the name under which the source is kept already; `wrong` is a error about no place of it."""
     return page(
         request,
         "scenario_edit.html",
         title=f"Edit {was}" if was else "New scenario",
         section="scenarios",
-        status=400 if complaints or wrong else 200,
-        it=views.Draft(source=source, was=was, complaints=complaints),
+        status=400 if errors or wrong else 200,
+        it=views.Draft(source=source, was=was, errors=errors),
         rows=min(max(source.count("\n") + 3, 16), 40),
         form=Form({}, {"source": wrong} if wrong else {}),
     )
@@ -155,7 +155,7 @@ async def save(request: Request) -> Response:
     source, was = typed.get("source", ""), typed.get("was", "")
     found = await asyncio.to_thread(catalogue.read, source)
     if not isinstance(found, Scenario):
-        return _editor(request, source, was=was, complaints=views.marked(source, found))
+        return _editor(request, source, was=was, errors=views.marked(source, found))
     name = found.name
     if name != was and await services.database.read(lambda db: stored.get_own(db, account, name)) is not None:
         taken = f"You have a scenario called {name} already. Write another name after `scenario:`, or edit that one."

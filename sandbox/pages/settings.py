@@ -15,7 +15,7 @@ from sandbox.errors import Conflict, Invalid
 from sandbox.http.request import account_of, query_of, seq_of, services_of, while_connected
 from sandbox.model import Account
 from sandbox.pages import forms
-from sandbox.pages.forms import Form, complaining, typed_by
+from sandbox.pages.forms import Form, typed_by, with_errors
 from sandbox.pages.render import first_account, look, page, see_other
 from sandbox.settings import KEYS, Key, Settings, account_from, mask_url
 from sandbox.store import faults as stored_faults
@@ -106,7 +106,7 @@ async def set_clock(request: Request) -> Response:
             case _:
                 await services.control.advance(forms.to_advance(typed, services.clock.now_ms()))
     except Invalid as error:
-        return await settings(request, form=complaining(typed, error))
+        return await settings(request, form=with_errors(typed, error))
     if back := typed.get("back"):  # a scenario's run, at which the button stood
         return see_other(request, f"/runs/{back}")
     return see_other(request, "/settings#clock")
@@ -135,7 +135,7 @@ async def add_fault(request: Request) -> Response:
     try:
         await services_of(request).control.add_fault(account.name, forms.to_fault(typed))
     except Invalid as error:
-        return await settings(request, form=complaining(typed, error))
+        return await settings(request, form=with_errors(typed, error))
     except Conflict as error:
         return await settings(request, form=Form(typed, {"effect": str(error)}), status=409)
     return see_other(request, "/settings#faults")
@@ -188,7 +188,7 @@ async def doctor(request: Request) -> Response:
         post = given.choice("post", POSTS) == "yes"
         given.done()
     except Invalid as error:
-        form = complaining(typed, error)
+        form = with_errors(typed, error)
     else:
         if request.method == "POST":
             own = (services.settings.host, request.scope["server"][1])
@@ -208,7 +208,7 @@ async def doctor(request: Request) -> Response:
         "doctor.html",
         title="Webhook doctor",
         section="settings",
-        status=400 if form.complaints else 200,
+        status=400 if form.errors else 200,
         report=report,
         form=form,
         asked=asked if mask_url(asked) == asked else "",

@@ -224,19 +224,19 @@ def _set(glob: str, at: int) -> tuple[int, str]:
 
 
 class _Pattern:
-    """A compiled pattern, or why there is none in `complaint`, and how often it took too long."""
+    """A compiled pattern, or why there is none in `error`, and how often it took too long."""
 
-    __slots__ = ("compiled", "complaint", "too_long")
+    __slots__ = ("compiled", "error", "too_long")
 
-    def __init__(self, compiled: "regex.Pattern[str] | None", complaint: str = "") -> None:
+    def __init__(self, compiled: "regex.Pattern[str] | None", error: str = "") -> None:
         self.compiled = compiled
-        self.complaint = complaint
+        self.error = error
         self.too_long = 0
 
     def search(self, text: str) -> "regex.Match[str] | str | None":
         """What fits, or None, or in words why nobody knows."""
         if self.compiled is None:
-            return self.complaint
+            return self.error
         if self.too_long < _PATIENCE:  # a thousand messages or rules would stall the loop all the same
             try:
                 return self.compiled.search(text[:SEEN], timeout=PATTERN_S, concurrent=True)
@@ -356,7 +356,7 @@ def from_mapping(given: Mapping[str, object]) -> Match | list[tuple[str, str]]:
     if match.text is not None and _NEVER in _glob(match.text, match.ignore_case).pattern:
         hint = "Write [[] for the character itself."
         wrong.append(("text", f"text has a [ that begins a set, and no ] that ends it. {hint}"))
-    if match.pattern is not None and (reason := _pattern(match.pattern, match.ignore_case).complaint):
+    if match.pattern is not None and (reason := _pattern(match.pattern, match.ignore_case).error):
         wrong.append(("pattern", reason))
     return wrong or match
 

@@ -13,7 +13,7 @@ from sandbox.scenario.steps import Scenario
 from sandbox.system import package_files
 
 if TYPE_CHECKING:
-    from sandbox.scenario.script import Complaint
+    from sandbox.scenario.script import SourceError
 
 _NAMES = (
     "dropped-connection",
@@ -45,7 +45,7 @@ def built_in() -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=64)
-def read(source: str) -> "Scenario | tuple[Complaint, ...]":
+def read(source: str) -> "Scenario | tuple[SourceError, ...]":
     """As `script.read`; each source is read once."""
     from sandbox.scenario import script  # brings a YAML parser along, which a start can do without
 

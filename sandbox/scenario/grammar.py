@@ -108,8 +108,8 @@ def _match(got: Got, reading: Reading) -> Match:
     found = matching.from_mapping(asked)
     if isinstance(found, Match):
         return found
-    for key, complaint in found:
-        reading.complain(got.where[key], complaint)
+    for key, error in found:
+        reading.add_error(got.where[key], error)
     return Match()
 
 
@@ -123,9 +123,9 @@ def _when(got: Got, reading: Reading) -> When:
         save[name] = group
         reading.saved.add(name)
         if "pattern" not in got.where and group != "0":
-            reading.complain(at, "Without a pattern there is only group 0, the whole text. Write 0, or add a pattern.")
+            reading.add_error(at, "Without a pattern there is only group 0, the whole text. Write 0, or add a pattern.")
         elif match.pattern is not None and group not in groups:  # else it was complained about
-            reading.complain(at, f"The pattern has no group {quote(group)}. It has: {', '.join(sorted(groups))}.")
+            reading.add_error(at, f"The pattern has no group {quote(group)}. It has: {', '.join(sorted(groups))}.")
     if "required_state" in got.values:
         reading.required_states.append((got.where["required_state"], got("required_state")))
     if "new_state" in got.values:
@@ -162,7 +162,7 @@ def _reply_session(text: str) -> str:
 def _send(starts: bool, got: Got, reading: Reading) -> Send:
     texts = got("text", ())
     if got("order") == "reversed" and len(texts) == 1:
-        reading.complain(got.where["order"], "One text has no order. Write a list of texts, or leave order out.")
+        reading.add_error(got.where["order"], "One text has no order. Write a list of texts, or leave order out.")
     return Send(
         texts=texts,
         after_ms=got("after", 0),
@@ -201,15 +201,15 @@ def _fault(got: Got, reading: Reading) -> MakeFault | None:
     try:
         return fault_from(asked)
     except Invalid as invalid:
-        wrong = {complaint: name.removeprefix("effect.") for name, complaint in invalid.fields}  # once, at the last
-        for complaint, key in wrong.items():
-            reading.complain(got.where.get(key, got.at), complaint.replace("delay_s", "delay"))
+        wrong = {error: name.removeprefix("effect.") for name, error in invalid.fields}  # once, at the last
+        for error, key in wrong.items():
+            reading.add_error(got.where.get(key, got.at), error.replace("delay_s", "delay"))
         return None
 
 
 def _change(got: Got, reading: Reading) -> ChangeHandset:
     if not got.keys and not got.strange:
-        reading.complain(got.at, "Nothing changes. Write state: on, state: off, or telco and the operator.")
+        reading.add_error(got.at, "Nothing changes. Write state: on, state: off, or telco and the operator.")
     return ChangeHandset(state=got("state"), telco=got("telco"))
 
 
@@ -295,11 +295,11 @@ def _step(got: Got, reading: Reading) -> Step | None:
     if len(said) != 1 and not got.strange:
         at = got.keys[said[1]] if said else got.at
         found = f"This one says {' and '.join(said)}" if said else "This one says nothing"
-        reading.complain(at, f"A step says one thing. {found}; begin a new step with a hyphen and a space.")
+        reading.add_error(at, f"A step says one thing. {found}; begin a new step with a hyphen and a space.")
     reading.begun |= bool(got.strange) or "expect" in said or "send" in said
     if "reply" in said and not reading.begun:
         hint = "Put an expect before it, or let the handset begin with send: {text: …, to: …}."
-        reading.complain(got.keys["reply"], f"There is nothing to reply to yet. {hint}")
+        reading.add_error(got.keys["reply"], f"There is nothing to reply to yet. {hint}")
         reading.begun = True  # once is enough
     return next(iter(got.values.values()), None)
 
@@ -318,12 +318,12 @@ def _scenario(got: Got, reading: Reading) -> Scenario:
     parts = [got(key, None if key in got.keys else ()) for key in ("steps", "rules")]  # None is what is no list
     if parts == [(), ()] and not reading.parts and not got.strange:
         example = 'steps: [{expect: {text: "*"}}]'
-        reading.complain(got.at, f"The scenario has neither steps nor rules. Add some, for example {example}")
+        reading.add_error(got.at, f"The scenario has neither steps nor rules. Add some, for example {example}")
     for at, state in reading.required_states:
         if state not in reading.states:
             some = ", ".join(sorted(reading.states)[:10])
             near = "" if reading.full else nearest(state, reading.states, f"There is: {some}.")
-            reading.complain(at, f"No new_state leads to {quote(state)}. {near}")
+            reading.add_error(at, f"No new_state leads to {quote(state)}. {near}")
     return Scenario(
         name=got("scenario", ""),
         description=got("description", ""),

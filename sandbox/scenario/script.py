@@ -1,4 +1,4 @@
-"""A scenario's file: YAML text into a Scenario, or every complaint about it with line and column; and back into text.
+"""A scenario's file: YAML text into a Scenario, or every error about it with line and column; and back into text.
 
 The only module that knows YAML; it opens no file and knows no time. See grammar.py for what a file may say.
 """
@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from sandbox.rules import matching
 from sandbox.scenario.grammar import FILE, FOREVER, SCHEMA
-from sandbox.scenario.shapes import MAX_COMPLAINTS, ListNode, MapNode, Node, Reading, ScalarNode, Unread
+from sandbox.scenario.shapes import MAX_ERRORS, ListNode, MapNode, Node, Reading, ScalarNode, Unread
 from sandbox.scenario.steps import (
     Action,
     ChangeHandset,
@@ -28,7 +28,7 @@ from sandbox.scenario.steps import (
 from sandbox.settings import visible
 from sandbox.values.kinds import span
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "SCHEMA", "Complaint", "read", "write"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "SCHEMA", "SourceError", "read", "write"]
 
 MAX_BYTES = 1024 * 1024  # as UTF-8
 MAX_DEPTH = 20
@@ -36,7 +36,7 @@ TOO_DEEP = f"This is nested deeper than {MAX_DEPTH} levels. No scenario needs th
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
+class SourceError:
     """What is wrong at one place of a file, and what to do. Line and column count from 1, in characters."""
 
     file: str
@@ -48,11 +48,11 @@ class Complaint:
         return f"{visible(self.file)}:{self.line}:{self.column}: {self.message}"
 
 
-def read(source: str, *, name: str = "scenario.yaml") -> Scenario | tuple[Complaint, ...]:
+def read(source: str, *, name: str = "scenario.yaml") -> Scenario | tuple[SourceError, ...]:
     """The scenario that a file's text says, or all that is wrong with it, in the order of the file.
 
-    `name` is that of the file, for complaints. Never raises, whatever the text. What is no YAML at all, and what is
-    beyond a limit, is one complaint: nobody can tell what comes after it.
+    `name` is that of the file, for errors. Never raises, whatever the text. What is no YAML at all, and what is
+    beyond a limit, is one error: nobody can tell what comes after it.
     """
     source = source.lstrip("\ufeff")
     reading = Reading(source)
@@ -61,16 +61,16 @@ def read(source: str, *, name: str = "scenario.yaml") -> Scenario | tuple[Compla
         _refuse_characters(source)
         root = _compose(source, reading)
         if root is None or (isinstance(root, ScalarNode) and not root.text):
-            reading.complain(0, f"There is nothing in it. Begin with: {FILE.example}")
+            reading.add_error(0, f"There is nothing in it. Begin with: {FILE.example}")
         else:
             scenario = FILE.read(root, "The file", reading)
-        complaints = reading.complaints
+        errors = reading.errors
     except _Unreadable as unreadable:
-        complaints = unreadable.complaints
-    if scenario is not None and not complaints:
+        errors = unreadable.errors
+    if scenario is not None and not errors:
         return scenario
-    places = ((*_position(source, at), message) for at, message in complaints)
-    return tuple(Complaint(file=name, line=line, column=column, message=message) for line, column, message in places)
+    places = ((*_position(source, at), message) for at, message in errors)
+    return tuple(SourceError(file=name, line=line, column=column, message=message) for line, column, message in places)
 
 
 def _position(source: str, at: int) -> tuple[int, int]:
@@ -84,9 +84,9 @@ def _position(source: str, at: int) -> tuple[int, int]:
 class _Unreadable(Exception):
     """The text cannot be read any further: (index in the source, why)."""
 
-    def __init__(self, *complaints: tuple[int, str]) -> None:
-        super().__init__(*complaints)
-        self.complaints: Sequence[tuple[int, str]] = complaints
+    def __init__(self, *errors: tuple[int, str]) -> None:
+        super().__init__(*errors)
+        self.errors: Sequence[tuple[int, str]] = errors
 
 
 # What YAML may not hold unless it is escaped (YAML 1.1, 5.1): control characters, surrogates and the like.
@@ -97,11 +97,11 @@ def _refuse_characters(source: str) -> None:
     if len(source.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         within = source.encode("utf-8", "surrogatepass")[:MAX_BYTES].decode("utf-8", "ignore")
         raise _Unreadable((len(within), f"Here the file has {MAX_BYTES} bytes. Leave out the rest, or make it two."))
-    found = islice(_FORBIDDEN.finditer(source), MAX_COMPLAINTS)
+    found = islice(_FORBIDDEN.finditer(source), MAX_ERRORS)
     hint = "Leave it out; or, if it is part of a text, write it as an escape in double quotes."
-    complaints = [(each.start(), f"This is the character U+{ord(each[0]):04X}. {hint}") for each in found]
-    if complaints:
-        raise _Unreadable(*complaints)
+    errors = [(each.start(), f"This is the character U+{ord(each[0]):04X}. {hint}") for each in found]
+    if errors:
+        raise _Unreadable(*errors)
 
 
 def _compose(source: str, reading: Reading) -> Node | None:
@@ -175,7 +175,7 @@ def _parsed(source: str) -> Iterator[tuple[Any, int, int]]:
 
 
 def _depth_before(source: str, error: Any, at: int) -> tuple[int, str] | None:
-    """The complaint about depth, if what stands before a mistake of the scanner is nested too deep already.
+    """The error about depth, if what stands before a mistake of the scanner is nested too deep already.
 
     `at` is where the last thing begins that the parser has told us of.
 
@@ -202,11 +202,11 @@ def _refuse_references(event: Any, at: int, reading: Reading) -> None:
         is_alias = type(event).__name__ == "AliasEvent"
         what = "an alias. Write what it stands for" if is_alias else "an anchor. Leave it out"
         sign = "*" if is_alias else "&"
-        reading.complain(at, f'This is {what}; a text that begins with {sign} goes into quotes: "{sign}…".')
+        reading.add_error(at, f'This is {what}; a text that begins with {sign} goes into quotes: "{sign}…".')
     if getattr(event, "tag", None):
-        reading.complain(at, "This is a tag. Leave it out; a text that begins with ! goes into quotes.")
+        reading.add_error(at, "This is a tag. Leave it out; a text that begins with ! goes into quotes.")
     if getattr(event, "tags", None):
-        reading.complain(at, "This declares tags. Leave it out: everything is read as text.")
+        reading.add_error(at, "This declares tags. Leave it out: everything is read as text.")
 
 
 def _syntax(source: str, error: Any, at: int) -> tuple[int, str]:

@@ -28,7 +28,7 @@ from sandbox.wire.numbers import MSISDN
 from sandbox.wire.problems import quote
 
 MAX_PARTS = 1_000  # steps and rules together
-MAX_COMPLAINTS = 100
+MAX_ERRORS = 100
 MAX_LIST = 100  # texts of one reply, things of one kind that one rule does
 
 NAME = "[A-Za-z_][A-Za-z0-9_]{0,63}"
@@ -76,33 +76,33 @@ def _what(node: Node) -> str:
 class Reading:
     """One reading of a file: what was complained about so far, and what later parts have to know of earlier ones."""
 
-    __slots__ = ("_complaints", "begun", "parts", "required_states", "saved", "source", "states")
+    __slots__ = ("_errors", "begun", "parts", "required_states", "saved", "source", "states")
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self._complaints: list[tuple[int, str]] = []
+        self._errors: list[tuple[int, str]] = []
         self.parts = 0  # steps and rules so far
         self.begun = False  # whether a step before has begun a conversation
         self.saved: set[str] = set()
         self.states = {START}
         self.required_states: list[tuple[int, str]] = []
 
-    def complain(self, at: int, message: str) -> None:
-        self._complaints.append((at, message))
+    def add_error(self, at: int, message: str) -> None:
+        self._errors.append((at, message))
 
     @property
-    def complaints(self) -> Sequence[tuple[int, str]]:
+    def errors(self) -> Sequence[tuple[int, str]]:
         """(index in the source, what is wrong), in the order of the file; no more than anybody reads."""
-        found = sorted(self._complaints)
-        if len(found) > MAX_COMPLAINTS:
-            at, more = found[MAX_COMPLAINTS][0], len(found) - MAX_COMPLAINTS
-            found[MAX_COMPLAINTS:] = [(at, f"From here on there are {more} more complaints. Mend those above first.")]
+        found = sorted(self._errors)
+        if len(found) > MAX_ERRORS:
+            at, more = found[MAX_ERRORS][0], len(found) - MAX_ERRORS
+            found[MAX_ERRORS:] = [(at, f"From here on there are {more} more errors. Mend those above first.")]
         return found
 
     @property
     def full(self) -> bool:
         """Whether nobody reads any more; finding what was meant is slow, and a file may hold 100,000 strange words."""
-        return len(self._complaints) >= MAX_COMPLAINTS
+        return len(self._errors) >= MAX_ERRORS
 
 
 # Shapes ------------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Shape(Protocol):
     def schema(self) -> Schema: ...
 
     def read(self, node: Node, name: str, reading: Reading) -> Any:
-        """The value of `node`, which complaints call `name`; None after a complaint."""
+        """The value of `node`, which errors call `name`; None after a error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,10 @@ class Word:
                 try:
                     return self.convert(text)
                 except InvalidValue as error:
-                    reading.complain(at, f"{name} {error}")
+                    reading.add_error(at, f"{name} {error}")
             case ListNode(at=at) | MapNode(at=at):
                 hint = "Write one value; a text that begins with { or [ goes into quotes."
-                reading.complain(at, f"{name} is {_what(node)}. {hint}")
+                reading.add_error(at, f"{name} is {_what(node)}. {hint}")
         return None
 
 
@@ -154,11 +154,11 @@ class Said:
             for brace, at in _braces(node, reading.source):
                 if len(brace) == 1:
                     hint = f"Write {brace * 2} for the character, or {{name}} for what was saved."
-                    reading.complain(at, f"A single {brace} means nothing. {hint}")
+                    reading.add_error(at, f"A single {brace} means nothing. {hint}")
                 elif brace[1:-1] not in reading.saved:
                     hint = "To save a group of a pattern, write save: {name: 1} into an expect or a when before."
                     near = "" if reading.full else nearest(brace[1:-1], reading.saved, hint)
-                    reading.complain(at, f"Nothing before saves {quote(brace)[1:-1]}. {near}")
+                    reading.add_error(at, f"Nothing before saves {quote(brace)[1:-1]}. {near}")
         return text
 
 
@@ -191,10 +191,10 @@ class Several:
             value = self.shape.read(node, name, reading)
             return None if value is None else (value,)
         if not node.items:
-            reading.complain(node.at, f"{name} is an empty list. Write what belongs there.")
+            reading.add_error(node.at, f"{name} is an empty list. Write what belongs there.")
         elif len(node.items) > MAX_LIST:
             message = f"{name} has more than {MAX_LIST} entries. Leave out what begins here."
-            reading.complain(node.items[MAX_LIST].at, message)
+            reading.add_error(node.items[MAX_LIST].at, message)
         found = [self.shape.read(each, name, reading) for each in node.items[:MAX_LIST]]
         return tuple(each for each in found if each is not None)
 
@@ -214,14 +214,14 @@ class Parts:
         if not isinstance(node, ListNode):
             if not isinstance(node, Unread):
                 hint = f"Begin each {self.noun} on a line of its own, with a hyphen and a space."
-                reading.complain(node.at, f"{name} is {_what(node)}, no list. {hint}")
+                reading.add_error(node.at, f"{name} is {_what(node)}, no list. {hint}")
             return None
         found = []
         for each in node.items:
             reading.parts += 1
             if reading.parts > MAX_PARTS:
                 message = f"These are more than {MAX_PARTS} steps and rules. Leave out what begins here."
-                reading.complain(each.at, message)
+                reading.add_error(each.at, message)
                 break
             found.append(self.shape.read(each, self.noun, reading))
         return tuple(each for each in found if each is not None)
@@ -259,12 +259,12 @@ class Record:
     def read(self, node: Node, name: str, reading: Reading) -> Any:
         if not isinstance(node, MapNode):
             if not isinstance(node, Unread):
-                reading.complain(node.at, f"{name} is {_what(node)}. Write it like this: {self.example}")
+                reading.add_error(node.at, f"{name} is {_what(node)}. Write it like this: {self.example}")
             return None
         keys, nodes, strange = _by_key(node, name, reading, self.keys)
         for key in self.required:
             if key not in nodes and not nearest(key, strange[:20], ""):
-                reading.complain(node.at, f"{name} has no {key}. Write it like this: {self.example}")
+                reading.add_error(node.at, f"{name} has no {key}. Write it like this: {self.example}")
         values = {key: shape.read(nodes[key], key, reading) for key, (shape, _) in self.keys.items() if key in nodes}
         good = {key: values[key] for key in nodes if values[key] is not None}
         where = {key: each.at for key, each in nodes.items()}
@@ -286,7 +286,7 @@ class Names:
     def read(self, node: Node, name: str, reading: Reading) -> Any:
         if not isinstance(node, MapNode):
             if not isinstance(node, Unread):
-                reading.complain(node.at, f"{name} is {_what(node)}. Write it like this: {self.example}")
+                reading.add_error(node.at, f"{name} is {_what(node)}. Write it like this: {self.example}")
             return None
         keys, nodes, _ = _by_key(node, name, reading, None)
         found = {}
@@ -294,7 +294,7 @@ class Names:
             value = self.word.read(each, quote(key)[1:-1], reading)
             if not re.fullmatch(NAME, key):
                 hint = "Use letters, digits and underscores, at most 64, and no digit first."
-                reading.complain(keys[key], f"{quote(key)} is no name. {hint}")
+                reading.add_error(keys[key], f"{quote(key)} is no name. {hint}")
             elif value is not None:
                 found[key] = (value, each.at)
         return found
@@ -310,15 +310,15 @@ def _by_key(
     for key, value in node.pairs:
         match key:
             case ListNode(at=at) | MapNode(at=at):
-                reading.complain(at, f"A key of {name} is {_what(key)}. Write one word before the colon.")
+                reading.add_error(at, f"A key of {name} is {_what(key)}. Write one word before the colon.")
                 strange.append("")
             case ScalarNode(at=at, text="<<"):
-                reading.complain(at, "This would merge another mapping in. Write its keys here instead.")
+                reading.add_error(at, "This would merge another mapping in. Write its keys here instead.")
                 strange.append("<<")
             case ScalarNode(at=at, text=text) if text in keys:
-                reading.complain(at, f"{name} has {quote(text)[1:-1]} twice. Keep one of them.")
+                reading.add_error(at, f"{name} has {quote(text)[1:-1]} twice. Keep one of them.")
             case ScalarNode(at=at, text=text) if known is not None and text not in known:
-                reading.complain(at, "" if reading.full else no_such(text, known, f"in {name.lower()}"))
+                reading.add_error(at, "" if reading.full else no_such(text, known, f"in {name.lower()}"))
                 strange.append(text[:64])
             case ScalarNode(at=at, text=text):
                 keys[text], nodes[text] = at, value

@@ -39,7 +39,7 @@ _name = re.compile(r"^scenario:[ \t]*[\"']?([a-z0-9][a-z0-9_.-]{0,63})", re.MULT
 
 
 class ScenarioInvalid(SandboxError):
-    """A scenario cannot be read; every complaint is named by file, line and column."""
+    """A scenario cannot be read; every error is named by file, line and column."""
 
 
 class ClockMethods(OfAccount):
@@ -252,9 +252,9 @@ def known_scenario(scenario: str | Path) -> CallPlan[str]:
     try:
         yield CALLS.put_scenario(name, source)
     except Refused as error:
-        complaints = [each for each in error.problem.get("errors", ()) if each.get("line")]
-        if not complaints:
+        errors = [each for each in error.problem.get("errors", ()) if each.get("line")]
+        if not errors:
             raise
-        lines = [f"{place}:{each['line']}:{each['column']}: {each['message']}" for each in complaints]
+        lines = [f"{place}:{each['line']}:{each['column']}: {each['message']}" for each in errors]
         raise ScenarioInvalid("\n".join(map(visible, lines))) from None
     return name

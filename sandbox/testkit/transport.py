@@ -39,10 +39,10 @@ class Refused(SandboxError):
         self.exit_code = 2 if status in (400, 401, 403, 415) else 1
         errors = problem.get("errors") or ()
         said = problem.get("title" if errors else "detail") or problem.get("message") or f"It answered {status}."
-        super().__init__("\n".join([str(said), *(f"  {_complaint(each)}" for each in errors)]))
+        super().__init__("\n".join([str(said), *(f"  {_error(each)}" for each in errors)]))
 
 
-def _complaint(error: Json) -> str:
+def _error(error: Json) -> str:
     name, said = error.get("field"), str(error.get("message"))
     if error.get("line"):
         said = f"line {error['line']}, column {error.get('column')}: {said}"

@@ -57,7 +57,7 @@ def usually(name: str, kind: Kind[T], absent: T, help: str, example: object = No
 
 
 class Given:
-    """What was given, by argument. What was wrong is None, whatever its type: only complaints are made of it."""
+    """What was given, by argument. What was wrong is None, whatever its type: only errors are made of it."""
 
     def __init__(self, values: Mapping[Argument[Any], Any]) -> None:
         self._values = values
@@ -77,11 +77,11 @@ class Fields:
         self._given = given
         self._json = json
         self._known: list[str] = []
-        self.complaints: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
 
     def wrong(self, name: str, reason: str) -> None:
         """Complain about an argument; what was said of it first stands."""
-        self.complaints.setdefault(name, reason)
+        self.errors.setdefault(name, reason)
 
     def take(self, argument: Argument[T]) -> T:
         """The value of an argument; None if there is something wrong with it."""
@@ -134,8 +134,8 @@ class Fields:
 
     def done(self) -> None:
         self.unknown()
-        if self.complaints:
-            raise Invalid(*self.complaints.items())
+        if self.errors:
+            raise Invalid(*self.errors.items())
 
 
 class ObjectKind(Kind[Given]):

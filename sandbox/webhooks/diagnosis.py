@@ -64,7 +64,7 @@ def _ordinary(outcome: Outcome, path: str, credentials: str) -> str:
         case 400 | 422:
             return (
                 "The application did not accept the body. Read it as JSON with the keys type, telco, from, to, "
-                "message, session_id and sent_date, and take keys that you do not know without complaint."
+                "message, session_id and sent_date, and take keys that you do not know without error."
             )
         case 429:
             return "The application, or what is in front of it, limits requests. Take 9bits's webhooks out of that."

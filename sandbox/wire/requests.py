@@ -143,7 +143,7 @@ def parse(body: bytes, *, strict: bool, max_text: int) -> SendSms | tuple[Proble
     for name in _NAMES:
         value = fields.pop(name, None)
         if type(value) is not str or not value or escaped:
-            found = _complaint(name, value, fields, strict=strict, warnings=warnings)
+            found = _error(name, value, fields, strict=strict, warnings=warnings)
             if found is not None:
                 problems.append(found)
                 value = None
@@ -177,7 +177,7 @@ def parse(body: bytes, *, strict: bool, max_text: int) -> SendSms | tuple[Proble
     return SendSms(shortcode, msisdn, text, session_id, sent_date, ref_id, fields, tuple(warnings))  # type: ignore[arg-type]
 
 
-def _complaint(
+def _error(
     name: str, value: object, rest: Mapping[str, object], *, strict: bool, warnings: list[str]
 ) -> Problem | None:
     """Why `value` cannot be the string it should be; None if it can, or may be left out."""

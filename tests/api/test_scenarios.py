@@ -91,7 +91,7 @@ def test_scenarios_of_an_account_are_its_own(bench: "Bench") -> None:
     problem(bench.sandbox.request("GET", "/_sandbox/v1/scenarios/cinema", params=params), 404)
 
 
-def test_complaints_about_a_source_say_line_and_column(bench: "Bench") -> None:
+def test_errors_about_a_source_say_line_and_column(bench: "Bench") -> None:
     source = 'scenario: cinema\nsteps:\n  - expect: {text: "x", within: soon}\n  - reply: {texd: "y"}\n'
     response = bench.call("PUT", "/scenarios/cinema", {"source": source})
     assert response.status_code == 400

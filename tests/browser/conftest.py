@@ -141,14 +141,14 @@ Open = Callable[..., "Page"]
 
 
 @pytest.fixture
-def complaints() -> list[str]:
+def errors() -> list[str]:
     """What the browser complained about: errors of scripts, of the console and of its policy, and strange hosts."""
     return []
 
 
 @pytest.fixture
-def tab(browser: "Browser", sandbox: Sandbox, complaints: list[str]) -> Iterator[Open]:
-    """Opens tabs of one browser; afterwards no complaint may be left."""
+def tab(browser: "Browser", sandbox: Sandbox, errors: list[str]) -> Iterator[Open]:
+    """Opens tabs of one browser; afterwards no error may be left."""
     contexts: list[BrowserContext] = []
 
     def open_(url: str, **options: Any) -> "Page":
@@ -156,14 +156,12 @@ def tab(browser: "Browser", sandbox: Sandbox, complaints: list[str]) -> Iterator
             contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
-        page.on("console", lambda it: complaints.append(f"console: {it.text}") if it.type == "error" else None)
-        page.on("pageerror", lambda it: complaints.append(f"script: {it}"))
+        page.on("console", lambda it: errors.append(f"console: {it.text}") if it.type == "error" else None)
+        page.on("pageerror", lambda it: errors.append(f"script: {it}"))
         page.on(
             "request",
             lambda it: (
-                None
-                if urlsplit(it.url).netloc == urlsplit(sandbox.url).netloc
-                else complaints.append(f"asked {it.url}")
+                None if urlsplit(it.url).netloc == urlsplit(sandbox.url).netloc else errors.append(f"asked {it.url}")
             ),
         )
         page.goto(url)
@@ -174,4 +172,4 @@ def tab(browser: "Browser", sandbox: Sandbox, complaints: list[str]) -> Iterator
     yield open_
     for context in contexts:
         context.close()
-    assert not complaints
+    assert not errors

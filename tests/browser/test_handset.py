@@ -108,7 +108,7 @@ def test_shift_enter_is_a_new_line_and_enter_sends(sandbox: Any, application: An
     assert json.loads(application.next_call()["body"])["message"] == "one\ntwo"
 
 
-def test_a_complaint_leaves_what_was_typed(sandbox: Any, tab: Callable[..., "Page"], complaints: list[str]) -> None:
+def test_a_error_leaves_what_was_typed(sandbox: Any, tab: Callable[..., "Page"], errors: list[str]) -> None:
     page = tab(sandbox.chat)
     page.locator(".switch").click()
     page.wait_for_selector("#off")
@@ -116,10 +116,10 @@ def test_a_complaint_leaves_what_was_typed(sandbox: Any, tab: Callable[..., "Pag
     with page.expect_response(lambda answer: answer.request.method == "POST") as refused:
         page.press("#text", "Enter")
     assert refused.value.status == 409
-    page.wait_for_selector("#text-complaint")
+    page.wait_for_selector("#text-error")
     assert page.input_value("#text") == "are you there?"
-    assert len(complaints) == 1
-    assert "409" in complaints.pop()
+    assert len(errors) == 1
+    assert "409" in errors.pop()
 
 
 @pytest.mark.parametrize("place", ["", "?at=m2"])

@@ -53,13 +53,13 @@ SPOKEN = """() => [document.title, ...[...document.querySelectorAll("[title], [a
 
 
 @pytest.fixture
-def watched(tab: Callable[..., "Page"], complaints: list[str]) -> Callable[[str], "Page"]:
+def watched(tab: Callable[..., "Page"], errors: list[str]) -> Callable[[str], "Page"]:
     """Opens a tab that notes what should never happen."""
 
     def open_(url: str) -> "Page":
         page = tab(f"{url.rpartition('/c/')[0] or url}/requests", permissions=["clipboard-read", "clipboard-write"])
         page.add_init_script(WATCH)
-        page.on("dialog", lambda it: complaints.append(f"dialog: {it.message}"))  # none may come, so none is answered
+        page.on("dialog", lambda it: errors.append(f"dialog: {it.message}"))  # none may come, so none is answered
         look(page, url)
         return page
 

@@ -449,7 +449,7 @@ def test_enter_pressed_twice_sends_once_and_what_is_typed_meanwhile_stays(sandbo
     assert page.locator(".bubble.mo .text").all_inner_texts() == ["once"]
 
 
-def test_a_text_that_cannot_be_sent_says_why_and_stays(sandbox: Any, tab: Tab, complaints: list[str]) -> None:
+def test_a_text_that_cannot_be_sent_says_why_and_stays(sandbox: Any, tab: Tab, errors: list[str]) -> None:
     page = tab(sandbox.chat)
     page.route("**/c/48974/*", lambda route: route.abort() if route.request.method == "POST" else route.continue_())
     page.fill("#text", "once")
@@ -461,8 +461,8 @@ def test_a_text_that_cannot_be_sent_says_why_and_stays(sandbox: Any, tab: Tab, c
     page.wait_for_selector(".bubble.mo")
     page.locator("#notice").wait_for(state="hidden")
     page.wait_for_function("() => text.value === ''")  # by the form's own answer; the news may be first
-    assert len(complaints) == 1
-    assert "ERR_FAILED" in complaints.pop()
+    assert len(errors) == 1
+    assert "ERR_FAILED" in errors.pop()
 
 
 # Telling people who look elsewhere ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Scenarios in a real browser: the cursor that moves by itself, and complaints that lead to their place."""
+"""Scenarios in a real browser: the cursor that moves by itself, and errors that lead to their place."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -56,16 +56,14 @@ def test_the_cursor_moves_as_messages_come_and_what_is_unfolded_stays_so(
     assert page.evaluate("() => window.same")
 
 
-def test_a_complaint_leads_to_its_place_in_the_text(
-    sandbox: Any, tab: Callable[..., "Page"], complaints: list[str]
-) -> None:
+def test_a_error_leads_to_its_place_in_the_text(sandbox: Any, tab: Callable[..., "Page"], errors: list[str]) -> None:
     page = tab(f"{sandbox.url}/scenarios")
     save(page, sandbox.url, 'scenario: film\nsteps:\n  - expect: {text: "\U0001f3ac?", witin: 5s}\n')
     page.get_by_role("link", name="line 3, column").click()
     chosen = "() => { const it = document.activeElement; return it.value.slice(it.selectionStart, it.selectionEnd); }"
     assert page.evaluate(chosen) == "w"
-    assert len(complaints) == 1
-    assert "400" in complaints.pop()  # Chromium's console names every answer that refuses
+    assert len(errors) == 1
+    assert "400" in errors.pop()  # Chromium's console names every answer that refuses
 
 
 def test_a_scenario_is_written_started_and_stopped_without_javascript(sandbox: Any, tab: Callable[..., "Page"]) -> None:

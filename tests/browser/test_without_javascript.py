@@ -139,7 +139,7 @@ def test_every_form_of_every_page_leads_somewhere(plain: "Page", bench: "Bench")
 
 
 @pytest.mark.parametrize(
-    ("path", "form", "typed", "field", "complaint"),
+    ("path", "form", "typed", "field", "error"),
     [
         ("/", "#new-handset form", {"number": "0802", "label": "Ada"}, "number", "0802"),
         ("/", "#new-handset form", {"number": "2348031110000", "shortcode": "1"}, "shortcode", "digits"),
@@ -154,8 +154,8 @@ def test_every_form_of_every_page_leads_somewhere(plain: "Page", bench: "Bench")
     ],
     ids=lambda it: it if isinstance(it, str) and it.startswith("/") else None,
 )
-def test_a_complaint_stands_beside_its_field_and_what_was_typed_is_kept(
-    plain: "Page", bench: "Bench", path: str, form: str, typed: dict[str, str], field: str, complaint: str
+def test_a_error_stands_beside_its_field_and_what_was_typed_is_kept(
+    plain: "Page", bench: "Bench", path: str, form: str, typed: dict[str, str], field: str, error: str
 ) -> None:
     plain.goto(bench.sandbox.url + path)
     for name, value in typed.items():
@@ -169,7 +169,7 @@ def test_a_complaint_stands_beside_its_field_and_what_was_typed_is_kept(
     box = plain.locator(f"{form} [name={field}]").first
     assert box.get_attribute("aria-invalid") == "true"
     said = [plain.locator(f"[id='{each}']") for each in (box.get_attribute("aria-describedby") or "").split()]
-    assert any(complaint in each.locator("xpath=..").inner_text() for each in said)
+    assert any(error in each.locator("xpath=..").inner_text() for each in said)
     for name, value in typed.items():
         assert plain.locator(f"{form} [name={name}]").first.input_value() == value
 

@@ -70,7 +70,7 @@ def test_a_fault_that_is_not_there_is_exit_code_1(run: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "error"),
     [
         (("sendsms",), "effect"),
         (("sendsms", "--status", "200"), "status"),
@@ -80,11 +80,11 @@ def test_a_fault_that_is_not_there_is_exit_code_1(run: Shell) -> None:
     ],
 )
 def test_a_fault_that_makes_no_sense_is_exit_code_2_and_says_why(
-    run: Shell, arguments: tuple[str, ...], complaint: str
+    run: Shell, arguments: tuple[str, ...], error: str
 ) -> None:
     done = run("fault", "add", *arguments)
     assert done.exit_code == 2
-    assert complaint in done.stderr
+    assert error in done.stderr
 
 
 def test_a_fault_is_of_one_account(run: Shell, routed: Bench) -> None:

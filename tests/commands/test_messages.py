@@ -144,7 +144,7 @@ def test_wait_in_json_says_all_of_it_on_stdout(three: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "error"),
     [
         (("--pattern", "(unclosed"), "pattern"),
         (("--state", "asleep"), "state"),
@@ -155,11 +155,11 @@ def test_wait_in_json_says_all_of_it_on_stdout(three: Shell) -> None:
     ],
 )
 def test_a_wait_that_makes_no_sense_is_exit_code_2_and_says_why(
-    run: Shell, arguments: tuple[str, ...], complaint: str
+    run: Shell, arguments: tuple[str, ...], error: str
 ) -> None:
     done = run("wait", *arguments)
     assert done.exit_code == 2
-    assert complaint in done.stderr
+    assert error in done.stderr
 
 
 # verify -------------------------------------------------------------------------------------------------------------

@@ -81,17 +81,17 @@ def test_several_files_are_checked_and_the_good_ones_named(run: Shell, write: Ca
     assert run.good("scenario", "check", names[0], names[2]).count("good") == 2
 
 
-def test_complaints_are_there_for_machines(run: Shell, write: Callable[[str, str], str]) -> None:
+def test_errors_are_there_for_machines(run: Shell, write: Callable[[str, str], str]) -> None:
     name = write("cinema.yaml", MISTAKEN)
     told = run.json("scenario", "check", name, write("never.yaml", NEVER), exit_code=2)
     assert told["ok"] is False
-    assert {each["file"] for each in told["complaints"]} == {name}
-    assert {each["line"] for each in told["complaints"]} == MISTAKES
-    assert run.json("scenario", "check", "never.yaml") == {"ok": True, "complaints": []}
+    assert {each["file"] for each in told["errors"]} == {name}
+    assert {each["line"] for each in told["errors"]} == MISTAKES
+    assert run.json("scenario", "check", "never.yaml") == {"ok": True, "errors": []}
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "complaint"),
+    ("content", "place", "error"),
     [
         (b"scenario: x\nsteps:\n  - reply: {text: \xc3\xa9\xff}\n", "3:20:", "UTF-8"),
         (b"\xef\xbb\xbf" + NEVER.encode(), "", "good"),
@@ -100,18 +100,16 @@ def test_complaints_are_there_for_machines(run: Shell, write: Callable[[str, str
     ],
     ids=["not UTF-8", "with a byte order mark", "too large, cut within a character", "hostile"],
 )
-def test_a_file_may_hold_anything(run: Shell, tmp_path: Path, content: bytes, place: str, complaint: str) -> None:
+def test_a_file_may_hold_anything(run: Shell, tmp_path: Path, content: bytes, place: str, error: str) -> None:
     (tmp_path / "odd.yaml").write_bytes(content)
     done = run("scenario", "check", "odd.yaml")
     assert done.exit_code == (2 if place else 0)
     assert done.stdout.startswith(f"odd.yaml:{place}")
-    assert complaint in done.stdout
+    assert error in done.stdout
     assert "\x1b" not in done.stdout
 
 
-def test_a_file_that_is_not_there_is_a_complaint_beside_the_others(
-    run: Shell, write: Callable[[str, str], str]
-) -> None:
+def test_a_file_that_is_not_there_is_a_error_beside_the_others(run: Shell, write: Callable[[str, str], str]) -> None:
     done = run("scenario", "check", "nothing.yaml", write("cinema.yaml", MISTAKEN))
     assert done.exit_code == 2
     assert done.stdout.startswith("nothing.yaml:1:1: The file cannot be read: ")

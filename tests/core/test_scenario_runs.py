@@ -108,7 +108,7 @@ async def test_a_source_with_mistakes_is_refused_with_all_of_them(receiver: Rece
             await play.start("steps: [{expect: {txt: a}}, {reply: {text: b, order: sideways}}]")
         assert len(refused.value.fields) == 2
         assert [name for name, _ in refused.value.fields] == ["source"] * 2
-        assert all(".yaml:2:" in complaint for _, complaint in refused.value.fields)
+        assert all(".yaml:2:" in error for _, error in refused.value.fields)
         assert await play.news(EventType.RUN_STARTED) == []
 
 

@@ -370,7 +370,7 @@ def test_a_session_that_is_not_there_is_complained_about_and_the_text_kept(visit
     answer = visitor.post(CHAT, text="late", session="earlier", earlier=earlier)
     assert answer.status_code == 400
     assert typed_in(answer.text, "text") == "late"
-    assert 'class="complaint"' in answer.text
+    assert 'class="error"' in answer.text
 
 
 def test_a_session_of_another_handset_is_not_there(visitor: Visitor) -> None:

@@ -188,7 +188,7 @@ def scenario(site: Site, text: str) -> Iterator[Seen]:
         f"scenario: evil\ndescription: {said}\nsteps:\n- expect: {{text: {said}}}\n- reply: {{text: {said}, after: 1s}}"
     )
     answer = site.form("/scenarios/_edit", source=source)
-    if answer.status_code == 400:  # what YAML forbids, the complaint shows
+    if answer.status_code == 400:  # what YAML forbids, the error shows
         yield Seen(page=answer.text, wanted=(source,), alike=False)
         return
     site.form("/scenarios/evil/runs", msisdn=NUMBERS[6])
@@ -203,7 +203,7 @@ def scenario(site: Site, text: str) -> Iterator[Seen]:
 def source_that_makes_no_sense(site: Site, text: str) -> Iterator[Seen]:
     answer = site.form("/scenarios/_edit", source=text, was=text)
     wanted = (typed(text),) if _travels(text) else ()
-    yield Seen(page=answer.text, wanted=wanted, alike=False)  # complaints depend on the text
+    yield Seen(page=answer.text, wanted=wanted, alike=False)  # errors depend on the text
 
 
 def fault(site: Site, text: str) -> Iterator[Seen]:

@@ -112,7 +112,7 @@ def test_a_text_typed_here_is_a_reply_in_the_same_session(visitor: Visitor) -> N
     assert visitor.bench.get("/messages", direction="mo")["messages"][0]["session_id"] == "67543uhn3"
 
 
-def test_nothing_typed_is_a_complaint_and_an_absent_conversation_is_not_found(visitor: Visitor) -> None:
+def test_nothing_typed_is_a_error_and_an_absent_conversation_is_not_found(visitor: Visitor) -> None:
     assert "Type a text" in visitor.told(AT, text="")
     assert visitor.get("/present/48974/nobody").status_code == 404
     assert visitor.post(f"{AT}/pace", wanted="faster").status_code == 400

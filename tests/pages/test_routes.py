@@ -1,4 +1,4 @@
-"""The pages over real HTTP and without a browser: forms, redirects, complaints, hostile text, login."""
+"""The pages over real HTTP and without a browser: forms, redirects, errors, hostile text, login."""
 
 import html
 import json
@@ -235,7 +235,7 @@ def test_an_empty_text_is_complained_about_beside_the_field(site: Site) -> None:
     answer = site.post(CHAT, text="", session="last")
     assert answer.status_code == 400
     assert "There is nothing to send yet" in read(answer)
-    assert 'aria-describedby="text-complaint"' in answer.text
+    assert 'aria-describedby="text-error"' in answer.text
 
 
 def test_a_text_that_is_too_long_is_kept_in_the_form(site: Site) -> None:
@@ -441,11 +441,11 @@ def test_the_client_url_can_be_set_and_removed(site: Site, application: Applicat
     assert site.api("GET", "/accounts/default")["client_url"] is None
 
 
-def test_a_wrong_client_url_is_kept_beside_the_complaint(site: Site) -> None:
+def test_a_wrong_client_url_is_kept_beside_the_error(site: Site) -> None:
     answer = site.post("/settings/client-url", client_url="localhost:8000/sms")
     assert answer.status_code == 400
     assert 'value="localhost:8000/sms"' in answer.text
-    assert 'id="client_url-complaint"' in answer.text
+    assert 'id="client_url-error"' in answer.text
 
 
 def test_a_client_url_that_holds_a_password_is_never_shown(site: Site) -> None:
@@ -464,7 +464,7 @@ def test_the_clock_is_moved_by_a_form(site: Site) -> None:
     for seconds in ("", "0", "-1", "soon", "nan", "1e99"):
         answer = site.post("/settings/clock", action="advance", seconds=seconds)
         assert answer.status_code == 400
-        assert 'id="seconds-complaint"' in answer.text
+        assert 'id="seconds-error"' in answer.text
 
 
 def test_reset_forgets_and_leads_home(site: Site) -> None:

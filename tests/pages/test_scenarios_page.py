@@ -257,12 +257,12 @@ steps:
 """
 
 
-def test_every_complaint_has_its_place_and_the_text_is_kept(visitor: Visitor) -> None:
+def test_every_error_has_its_place_and_the_text_is_kept(visitor: Visitor) -> None:
     answer = visitor.post("/scenarios/_edit", source=BAD, was="")
     assert answer.status_code == 400
     assert typed_in(answer.text, "source") == BAD
     page = read(answer.text)
-    assert "3 complaints, nothing saved yet" in page
+    assert "3 errors, nothing saved yet" in page
     for place in ("line 2, column 11 scenario is", "line 4, column 33 There is no", "line 5, column 33 after is"):
         assert place in page
     assert "<mark>w</mark>itin: 5s}" in answer.text
@@ -279,9 +279,9 @@ def test_every_complaint_has_its_place_and_the_text_is_kept(visitor: Visitor) ->
         pytest.param("- " + "x" * 100_000, id="one long line"),
     ],
 )
-def test_whatever_is_typed_is_answered_with_complaints(visitor: Visitor, source: str) -> None:
+def test_whatever_is_typed_is_answered_with_errors(visitor: Visitor, source: str) -> None:
     page = visitor.told("/scenarios/_edit", source=source, was="")
-    assert re.search(r"\d complaints?, nothing saved yet", page)
+    assert re.search(r"\d errors?, nothing saved yet", page)
 
 
 def test_a_name_that_is_taken_is_not_overwritten_by_accident(visitor: Visitor) -> None:
@@ -357,5 +357,5 @@ def test_characters_that_nobody_would_see_are_shown(visitor: Visitor) -> None:
     for character in ("\u202e", "\u200b"):
         assert character not in page
         assert f"⟨U+{ord(character):04X}⟩" in page
-    complaints = read(visitor.post("/scenarios/_edit", source="scenario: x\u202ey\nsteps: []").text)
-    assert "x ⟨U+202E⟩ y" in complaints
+    errors = read(visitor.post("/scenarios/_edit", source="scenario: x\u202ey\nsteps: []").text)
+    assert "x ⟨U+202E⟩ y" in errors

@@ -64,7 +64,7 @@ def test_a_fault_may_strike_one_handset_only(visitor: Visitor, on: str, key: str
 
 
 @pytest.mark.parametrize(
-    ("form", "field", "complaint"),
+    ("form", "field", "error"),
     [
         ({"status": "200"}, "status", "400"),
         ({"status": ""}, "status", "Which status?"),
@@ -79,19 +79,19 @@ def test_a_fault_may_strike_one_handset_only(visitor: Visitor, on: str, key: str
     ],
 )
 def test_what_is_wrong_with_a_fault_stands_beside_the_field(
-    visitor: Visitor, form: dict[str, str], field: str, complaint: str
+    visitor: Visitor, form: dict[str, str], field: str, error: str
 ) -> None:
     answer = visitor.post("/settings/faults", **{**FAULT, **form})
     assert answer.status_code == 400
-    found = re.search(rf'id="{field}-complaint">(.*?)</p>', answer.text, re.DOTALL)
+    found = re.search(rf'id="{field}-error">(.*?)</p>', answer.text, re.DOTALL)
     assert found is not None
-    assert complaint in read(found[1])
+    assert error in read(found[1])
     assert visitor.bench.get("/faults")["faults"] == []
 
 
 def test_a_page_that_complains_opens_at_the_field(visitor: Visitor) -> None:
     page = visitor.post("/settings/faults", **{**FAULT, "times": "none"}).text
-    assert re.search(r'<input id="times"[^>]* aria-describedby="times-complaint" autofocus>', page)
+    assert re.search(r'<input id="times"[^>]* aria-describedby="times-error" autofocus>', page)
 
 
 def test_what_was_typed_stays_in_the_form(visitor: Visitor) -> None:
@@ -201,7 +201,7 @@ def test_what_is_wrong_with_an_account_stands_beside_the_field(
 ) -> None:
     answer = alone.post("/settings/accounts", **{"new_name": "shop", "new_token": "token-of-shop", **form})
     assert answer.status_code == 400
-    assert f'id="{field}-complaint"' in answer.text
+    assert f'id="{field}-error"' in answer.text
     assert re.search(r'<details [^>]*id="add-account" open', answer.text)
     assert len(alone.bench.get("/accounts")["accounts"]) == 1
 

@@ -427,10 +427,10 @@ def test_a_mapping_becomes_a_match(given: Mapping[str, object], expected: Match)
 def test_a_mistake_is_complained_about(given: Mapping[str, object], field: str, words: str) -> None:
     found = from_mapping(given)
     assert isinstance(found, list)
-    [(about, complaint)] = found
+    [(about, error)] = found
     assert about == field
-    assert words in complaint
-    assert complaint.isprintable()
+    assert words in error
+    assert error.isprintable()
 
 
 def test_all_mistakes_are_complained_about_at_once() -> None:
@@ -464,15 +464,15 @@ def test_nothing_that_is_given_makes_it_fail(given: Mapping[str, object]) -> Non
         assert from_mapping(to_mapping(found)) == found
         differences(found, MT)
     else:
-        assert all(complaint.isprintable() for _, complaint in found)
+        assert all(error.isprintable() for _, error in found)
 
 
 @given(pattern=st.text(st.sampled_from("ab1().*+?{},[]^$|\\<>=!:#PRx&e\n"), min_size=1, max_size=30), text=ANY)
 def test_no_pattern_makes_it_fail(pattern: str, text: str) -> None:
     match = Match(pattern=pattern)
-    complaints = check(match)
+    errors = check(match)
     found = differences(match, texted(text))
-    if complaints:
+    if errors:
         assert found
     elif not found:
         assert set(captured(match, text)) == groups(match)

@@ -1,4 +1,4 @@
-"""The shipped scenarios: each reads without complaint, passes with an application that is right, and not with one that
+"""The shipped scenarios: each reads without error, passes with an application that is right, and not with one that
 makes the mistake it is about. The network, the gateway and the application are pretended here, in 150 lines."""
 
 import heapq
@@ -56,7 +56,7 @@ RETRIES_S = (30, 60, 120)  # the first ones of the contract [W]
 
 def scenario_of(name: str) -> Scenario:
     scenario = script.read(built_in()[name], name=f"{name}.yaml")
-    assert isinstance(scenario, Scenario), [str(complaint) for complaint in scenario]
+    assert isinstance(scenario, Scenario), [str(error) for error in scenario]
     return scenario
 
 

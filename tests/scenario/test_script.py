@@ -13,7 +13,7 @@ from jsonschema_rs import Draft202012Validator, meta
 from sandbox.model import Drop, FaultEffect, FaultOn, HandsetState, Msisdn, MsisdnFormat, Shortcode
 from sandbox.rules.matching import Match
 from sandbox.scenario.catalogue import built_in
-from sandbox.scenario.script import MAX_BYTES, SCHEMA, Complaint, read
+from sandbox.scenario.script import MAX_BYTES, SCHEMA, SourceError, read
 from sandbox.scenario.steps import (
     ChangeHandset,
     Expect,
@@ -38,7 +38,7 @@ def scenario_of(source: str) -> Scenario:
     return found
 
 
-def complaints(source: str) -> list[str]:
+def errors(source: str) -> list[str]:
     found = read(source)
     assert not isinstance(found, Scenario)
     return [str(each).removeprefix("scenario.yaml:") for each in found]
@@ -152,7 +152,7 @@ def test_every_scalar_is_text(text: str) -> None:
 
 def test_a_byte_order_mark_and_dos_line_ends_do_no_harm() -> None:
     assert read("\ufeff" + EXAMPLE.replace("\n", "\r\n")) == read(EXAMPLE)
-    assert complaints("\ufeffscenario: X\r\nstep: []\r\n") == [
+    assert errors("\ufeffscenario: X\r\nstep: []\r\n") == [
         '1:11: scenario is "X". Use 1 to 64 of a-z 0-9 _ . - with a letter or a digit first.',
         '2:1: There is no "step" in the file. Did you mean steps?',
     ]
@@ -169,7 +169,7 @@ def use(parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
 # Complaints --------------------------------------------------------------------------------------------------------
 
 
-def test_six_mistakes_are_six_complaints_at_their_positions() -> None:
+def test_six_mistakes_are_six_errors_at_their_positions() -> None:
     source = """\
 scenario: cinema-survey
 handset: {msisdn: 08020000000, telco: mtn}
@@ -182,7 +182,7 @@ rules:
   - reply: {text: STOP}
 """
     assert read(source, name="my.yaml") == tuple(
-        Complaint(file="my.yaml", line=line, column=column, message=message)
+        SourceError(file="my.yaml", line=line, column=column, message=message)
         for line, column, message in (
             (
                 2,
@@ -208,9 +208,9 @@ rules:
     )
 
 
-def test_a_complaint_is_one_line_as_compilers_write_it() -> None:
-    complaint = Complaint(file="a\x1b\nb.yaml", line=3, column=7, message="No.")
-    assert str(complaint) == "a\\u001b\\u000ab.yaml:3:7: No."
+def test_a_error_is_one_line_as_compilers_write_it() -> None:
+    error = SourceError(file="a\x1b\nb.yaml", line=3, column=7, message="No.")
+    assert str(error) == "a\\u001b\\u000ab.yaml:3:7: No."
 
 
 MISTAKES = (
@@ -315,17 +315,17 @@ def test_a_mistake_is_complained_about_where_it_is(
     _what: str, source: str, expected: str, parser: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(parser, monkeypatch)
-    [found] = complaints(source)
+    [found] = errors(source)
     assert found.startswith(expected)
 
 
 def test_an_unknown_key_explains_what_is_missing_because_of_it() -> None:
-    assert complaints("scenrio: x\nsteps: [{send: {txt: a, too: 123}}]\n") == [
+    assert errors("scenrio: x\nsteps: [{send: {txt: a, too: 123}}]\n") == [
         '1:1: There is no "scenrio" in the file. Did you mean scenario?',
         '2:17: There is no "txt" in send. Did you mean text?',
         '2:25: There is no "too" in send. Did you mean to?',
     ]
-    assert complaints(steps("expcet: {}", "reply: {text: a}")) == [
+    assert errors(steps("expcet: {}", "reply: {text: a}")) == [
         '3:5: There is no "expcet" in step. Did you mean expect?'
     ]
 
@@ -333,12 +333,12 @@ def test_an_unknown_key_explains_what_is_missing_because_of_it() -> None:
 def test_what_a_rule_saves_is_known_in_that_rule_and_the_next() -> None:
     source = "scenario: x\nrules:\n- {reply: {text: '{a}'}, when: {save: {a: 0}}}\n- {when: {}, reply: {text: '{a}'}}\n"
     assert len(scenario_of(source).rules) == 2
-    assert complaints(steps("expect: {}", "reply: {text: '{a}'}", "expect: {save: {a: 0}}"))[0].startswith("4:20:")
+    assert errors(steps("expect: {}", "reply: {text: '{a}'}", "expect: {save: {a: 0}}"))[0].startswith("4:20:")
 
 
 def test_every_second_brace_in_a_row_is_found_where_it_stands() -> None:
     source = with_step('reply: {text: "{{a}} {known} {{{b}}}\\n{"}')
-    assert [each.split(" ")[0] for each in complaints(source)] == ["4:36:", "4:43:"]
+    assert [each.split(" ")[0] for each in errors(source)] == ["4:36:", "4:43:"]
 
 
 # Limits ------------------------------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def test_every_second_brace_in_a_row_is_found_where_it_stands() -> None:
 @pytest.mark.parametrize("parser", ["libyaml", "Python"])
 def test_depth_is_limited_and_overflows_no_stack(opening: str, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use(parser, monkeypatch)
-    [found] = complaints("\n" + opening * 100_000)
+    [found] = errors("\n" + opening * 100_000)
     assert found.startswith("2:")
     assert found.endswith(": This is nested deeper than 20 levels. No scenario needs that.")
 
@@ -360,8 +360,8 @@ def test_a_mistake_that_was_seen_ahead_hides_no_depth_before_it(
 ) -> None:
     """The scanner reads on for the end of a key, for at most 1,024 characters, before it says what it has read."""
     use(parser, monkeypatch)
-    assert complaints("[" * 30 + mistake) == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
-    [found] = complaints("[" * 20 + mistake)
+    assert errors("[" * 30 + mistake) == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
+    [found] = errors("[" * 20 + mistake)
     assert "This is no YAML:" in found
 
 
@@ -371,19 +371,19 @@ def test_what_comes_before_a_mistake_may_mean_something_else_without_it(
     parser: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(parser, monkeypatch)
-    [found] = complaints(source)
+    [found] = errors(source)
     assert "This is no YAML:" in found
 
 
 def test_the_21st_level_is_one_too_many() -> None:
-    assert complaints("[" * 21 + "]" * 21) == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
-    assert complaints("[" * 20 + "]" * 20) == ["1:1: The file is a list. Write it like this: scenario: cinema-survey"]
+    assert errors("[" * 21 + "]" * 21) == ["1:21: This is nested deeper than 20 levels. No scenario needs that."]
+    assert errors("[" * 20 + "]" * 20) == ["1:1: The file is a list. Write it like this: scenario: cinema-survey"]
 
 
 def test_a_file_has_at_most_1_mebibyte() -> None:
     padding = MAX_BYTES - len(EXAMPLE.encode()) - 3
     assert read(f"{EXAMPLE}#{'₦' * (padding // 3)}{' ' * (padding % 3)}\n ") == read(EXAMPLE)
-    assert complaints(EXAMPLE + "#" + "x" * (padding + 1) + "\ny") == [
+    assert errors(EXAMPLE + "#" + "x" * (padding + 1) + "\ny") == [
         f"16:1: Here the file has {MAX_BYTES} bytes. Leave out the rest, or make it two."
     ]
 
@@ -391,7 +391,7 @@ def test_a_file_has_at_most_1_mebibyte() -> None:
 def test_a_file_has_at_most_1000_steps_and_rules() -> None:
     source = "scenario: x\nsteps:\n" + "- expect: {}\n" * 600 + "rules:\n" + "- when: {}\n" * 400
     assert len(scenario_of(source).steps) == 600
-    assert complaints(source + "- when: {}\n" * 5) == [
+    assert errors(source + "- when: {}\n" * 5) == [
         "1004:3: These are more than 1000 steps and rules. Leave out what begins here."
     ]
 
@@ -400,16 +400,16 @@ def test_a_file_has_at_most_1000_steps_and_rules() -> None:
 def test_a_reply_has_at_most_100_texts(more: str) -> None:
     texts = ",".join(["a"] * 100)
     assert scenario_of(with_step(f"reply: {{text: [{texts}]}}"))
-    assert complaints(with_step(f"reply: {{text: [{texts},{more}]}}")) == [
+    assert errors(with_step(f"reply: {{text: [{texts},{more}]}}")) == [
         "4:220: text has more than 100 entries. Leave out what begins here."
     ]
 
 
-def test_only_as_many_complaints_as_anybody_reads() -> None:
-    found = complaints("scenario: x\nsteps:\n" + "- expect: {txt: a}\n" * 500)
+def test_only_as_many_errors_as_anybody_reads() -> None:
+    found = errors("scenario: x\nsteps:\n" + "- expect: {txt: a}\n" * 500)
     assert len(found) == 101
     assert found[99] == '102:12: There is no "txt" in expect. Did you mean text?'
-    assert found[100] == "103:12: From here on there are 400 more complaints. Mend those above first."
+    assert found[100] == "103:12: From here on there are 400 more errors. Mend those above first."
 
 
 def test_the_parser_is_imported_with_the_first_file() -> None:

@@ -151,6 +151,6 @@ def test_a_scenario_that_is_not_finished_is_complained_about(ninebits: Sandbox, 
     ninebits.assert_clean()
 
 
-def test_a_persona_is_never_finished_and_no_complaint(ninebits: Sandbox) -> None:
+def test_a_persona_is_never_finished_and_no_error(ninebits: Sandbox) -> None:
     ninebits.scenario("scenario: polite\nrules:\n  - when: {text: '*'}\n    reply: {text: thanks}\n")
     ninebits.assert_clean()

@@ -1,4 +1,4 @@
-"""An account in a test's hand: what was sent and refused, applications that are served, and complaints in the end."""
+"""An account in a test's hand: what was sent and refused, applications that are served, and errors in the end."""
 
 import re
 import subprocess
@@ -230,7 +230,7 @@ def test_an_application_with_the_documented_token_is_told_of_it(ninebits: Sandbo
     assert "does the application use ninebits.token?" in failure(ninebits.assert_clean)
 
 
-def test_a_refusal_that_was_asked_for_is_no_complaint(ninebits: Sandbox, handset: Handset) -> None:
+def test_a_refusal_that_was_asked_for_is_no_error(ninebits: Sandbox, handset: Handset) -> None:
     ninebits.fail_next(status=401)
     with pytest.raises(Refused):
         submit(ninebits, handset.number, "hello")

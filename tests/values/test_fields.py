@@ -127,8 +127,8 @@ def told(kind: Kind[Any], value: object) -> dict[str, str]:
         fields.take(optional("it", kind))
     except NotFound as error:
         return {"it": str(error)}
-    assert fields.complaints, "it was read"
-    return fields.complaints
+    assert fields.errors, "it was read"
+    return fields.errors
 
 
 @pytest.mark.parametrize(("kind", "value", "read"), READ)
@@ -160,7 +160,7 @@ def test_a_text_that_cannot_be_stored_is_complained_about(text: str) -> None:
     assert "Leave it out" in told(TextKind(), text)["it"]
 
 
-def test_a_complaint_shows_hostile_text_harmlessly_and_not_at_length() -> None:
+def test_a_error_shows_hostile_text_harmlessly_and_not_at_length() -> None:
     for kind in (Choice(("a",)), PageCursor(), Phone(), AnyNumber(), Identifier("m"), Flag()):
         (reason,) = told(kind, "\x1b[2J\u202e" + "x" * 200).values()
         assert reason.isprintable()
@@ -211,7 +211,7 @@ def test_a_text_that_stands_for_no_such_value_is_complained_about(text: str, kin
     fields = Fields({"it": text})
     argument: Argument[Any] = optional("it", kind, "")
     assert fields.take(argument) is None
-    assert list(fields.complaints) == ["it"]
+    assert list(fields.errors) == ["it"]
 
 
 @pytest.mark.parametrize("nothing", [{}, {"size": None, "label": None}, {"size": "", "label": ""}])
@@ -226,10 +226,10 @@ def test_null_and_the_empty_text_count_as_not_given(nothing: dict[str, object]) 
 def test_what_is_required_and_missing_is_told_with_what_to_send(value: object) -> None:
     fields = Fields({"colour": value}, json=True)
     fields.take(COLOUR)
-    assert fields.complaints == {"colour": "colour is missing or empty. Use one of: red, green."}
+    assert fields.errors == {"colour": "colour is missing or empty. Use one of: red, green."}
 
 
-def test_all_complaints_come_at_once_and_unknown_names_last() -> None:
+def test_all_errors_come_at_once_and_unknown_names_last() -> None:
     fields = Fields({"shape": 1, "size": 10, "colour": "blue", "label": "too long"}, json=True)
     fields.values((COLOUR, SIZE, LABEL))
     with pytest.raises(Invalid) as caught:
@@ -241,7 +241,7 @@ def test_what_was_said_of_an_argument_first_stands() -> None:
     fields = Fields({})
     fields.wrong("size", "first")
     fields.wrong("size", "second")
-    assert fields.complaints == {"size": "first"}
+    assert fields.errors == {"size": "first"}
 
 
 def test_an_object_has_arguments_of_its_own() -> None:
@@ -251,11 +251,11 @@ def test_an_object_has_arguments_of_its_own() -> None:
     assert (given[COLOUR], given[SIZE]) == ("red", 3)
 
 
-def test_complaints_about_an_object_name_the_way_to_what_is_wrong() -> None:
+def test_errors_about_an_object_name_the_way_to_what_is_wrong() -> None:
     wall = ObjectKind((required("paint", PAINT, ""), optional("height", Seconds(9), "")))
     fields = Fields({"wall": {"paint": {"size": 10, "shape": 1}, "height": -1}}, json=True)
     fields.take(optional("wall", wall, ""))
-    assert list(fields.complaints) == ["wall.paint.colour", "wall.paint.size", "wall.paint.shape", "wall.height"]
+    assert list(fields.errors) == ["wall.paint.colour", "wall.paint.size", "wall.paint.shape", "wall.height"]
 
 
 def test_a_flood_of_unknown_arguments_is_not_repeated() -> None:
@@ -298,7 +298,7 @@ def test_an_unknown_argument_is_told_the_nearest_or_what_there_is(name: str, hin
     fields = Fields({name: 1, "colour": "red"}, json=True)
     fields.values((SIZE, COLOUR))
     fields.unknown()
-    assert fields.complaints == {name: f'There is no "{name}" here. {hint}'}
+    assert fields.errors == {name: f'There is no "{name}" here. {hint}'}
 
 
 def test_a_word_that_is_almost_a_choice_is_told_which() -> None:

@@ -42,7 +42,7 @@ def refused(body: bytes, *, strict: bool = True) -> tuple[Problem, ...]:
     return parsed
 
 
-def complaints(changes: Mapping[str, object], *, strict: bool = True) -> list[tuple[str | None, str]]:
+def errors(changes: Mapping[str, object], *, strict: bool = True) -> list[tuple[str | None, str]]:
     """(field, code) of every problem of the example with `changes`."""
     return [(each.field, each.code) for each in refused(to_body({**EXAMPLE, **changes}), strict=strict)]
 
@@ -86,7 +86,7 @@ def test_a_key_of_the_table_may_not_be_missing(name: str) -> None:
 
 @pytest.mark.parametrize("name", KEYS)
 def test_null_is_as_good_as_missing(name: str) -> None:
-    assert complaints({name: None}) == [(name, "missing")]
+    assert errors({name: None}) == [(name, "missing")]
 
 
 def test_ref_id_may_be_null() -> None:
@@ -96,7 +96,7 @@ def test_ref_id_may_be_null() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("name", ALL)
 def test_no_key_may_be_empty(name: str, strict: bool) -> None:
-    assert complaints({name: ""}, strict=strict) == [(name, "empty")]
+    assert errors({name: ""}, strict=strict) == [(name, "empty")]
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_a_value_may_be_as_long_as_the_limit(name: str, value: str) -> None:
     ],
 )
 def test_a_value_may_not_be_longer_than_the_limit(name: str, value: str, code: str) -> None:
-    assert complaints({name: value}) == [(name, code)]
+    assert errors({name: value}) == [(name, code)]
 
 
-def test_a_complaint_about_length_says_how_long_it_was_and_how_long_it_may_be() -> None:
+def test_a_error_about_length_says_how_long_it_was_and_how_long_it_may_be() -> None:
     (problem,) = refused(to_body({**EXAMPLE, "message": "x" * 1601}))
     assert problem.message == "message has 1601 characters, more than 1600."
     assert problem.hint == "Send at most 1600 characters."
@@ -163,7 +163,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_table() -> None:
         "to": "0802",
         "from": "cinema",
     }
-    assert complaints(wrong) == [
+    assert errors(wrong) == [
         ("from", "shortcode_malformed"),
         ("to", "msisdn_not_international"),
         ("message", "too_long"),
@@ -193,7 +193,7 @@ def test_lenient_mode_keeps_what_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["from", "to", "message"])
 def test_lenient_mode_still_needs_numbers_and_text(name: str) -> None:
-    assert complaints({name: None}, strict=False) == [(name, "missing")]
+    assert errors({name: None}, strict=False) == [(name, "missing")]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_lenient_mode_still_needs_numbers_and_text(name: str) -> None:
     [({"sent_date": "yesterday"}, "date_malformed"), ({"session_id": 5}, "not_a_string")],
 )
 def test_lenient_mode_is_not_lenient_about_what_is_wrong(changes: dict[str, object], code: str) -> None:
-    assert complaints(changes, strict=False) == [(*changes, code)]
+    assert errors(changes, strict=False) == [(*changes, code)]
 
 
 # Unknown keys ------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_unknown_keys_are_kept_with_a_warning_for_each() -> None:
 
 
 def test_a_key_in_another_case_is_another_key() -> None:
-    assert complaints({"to": None, "To": "2348020000000"}) == [("to", "missing")]
+    assert errors({"to": None, "To": "2348020000000"}) == [("to", "missing")]
 
 
 def test_a_warning_shows_an_unknown_key_harmlessly() -> None:
@@ -251,7 +251,7 @@ def test_a_number_that_is_none_is_told_why(to: str, code: str, message: str) -> 
 
 @pytest.mark.parametrize("shortcode", ["48", "4897x", "+48974", "-4897", " 48974", "４８９７４"])
 def test_a_shortcode_is_3_to_15_digits(shortcode: str) -> None:
-    assert complaints({"from": shortcode}) == [("from", "shortcode_malformed")]
+    assert errors({"from": shortcode}) == [("from", "shortcode_malformed")]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_message_beside_content_is_the_two_way_contract() -> None:
 
 
 def test_an_array_of_numbers_as_in_the_a2p_contract_is_refused() -> None:
-    assert complaints({"to": ["2348020000000"]}) == [("to", "not_a_string")]
+    assert errors({"to": ["2348020000000"]}) == [("to", "not_a_string")]
 
 
 # Hostile bodies ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-// A complaint about a scenario leads to its place in the text.
+// A error about a scenario leads to its place in the text.
 
 const text = document.querySelector(".editor textarea");
-document.querySelector(".complaints")?.addEventListener("click", (event) => {
+document.querySelector(".errors")?.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-line]");
   if (!text || !link) return;
   event.preventDefault();
