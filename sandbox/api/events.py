@@ -11,7 +11,7 @@ from sandbox.core.services import Listeners
 from sandbox.errors import Busy
 from sandbox.http.access import Receive, Scope, Send
 from sandbox.objects import schema
-from sandbox.values.fields import optional, usually
+from sandbox.values.fields import optional, with_default
 from sandbox.values.kinds import Choice, PageCursor
 
 
@@ -33,7 +33,9 @@ class _Stream(StreamingResponse):
 SINCE = optional(
     "after", PageCursor(), "Begin after this event, instead of now. The header `Last-Event-ID` says the same."
 )
-VIEW = usually("view", Choice(("full", "brief")), "full", "Whether an event carries what it is about, or its id alone.")
+VIEW = with_default(
+    "view", Choice(("full", "brief")), "full", "Whether an event carries what it is about, or its id alone."
+)
 
 
 @operation(

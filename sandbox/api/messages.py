@@ -22,7 +22,7 @@ from sandbox.rules import matching
 from sandbox.rules.matching import FILTERS, Match, match_of
 from sandbox.store import messages
 from sandbox.store.database import Queries
-from sandbox.values.fields import Given, ObjectKind, optional, required, usually
+from sandbox.values.fields import Given, ObjectKind, optional, required, with_default
 from sandbox.values.kinds import MAX_WAIT_S, Choice, Flag, Identifier, PageCursor, Seconds, Whole
 
 MAX_PAGE = 500
@@ -30,7 +30,7 @@ LOOKED_AT = 10_000  # messages that one call goes through; it is then answered w
 LOOKED_FOR_S = 2.0  # real seconds, after which it does the same
 CHUNK = 500
 
-LIMIT = usually("limit", Whole(1, MAX_PAGE), 50, "How many at most.")
+LIMIT = with_default("limit", Whole(1, MAX_PAGE), 50, "How many at most.")
 NEXT = optional("next", PageCursor(), "Go on from here: what the page before has as `next`.")
 AFTER = optional("after", PageCursor(), "Only what came after this: an identifier, or a `seq`.")
 
@@ -132,8 +132,8 @@ def _fitting(match: Match, rows: Sequence[Message], end: float) -> tuple[Sequenc
     return found, len(rows)
 
 
-COUNT = usually("count", Whole(1, LOOKED_AT), 1, "How many have to match.")
-TIMEOUT = usually("timeout", Seconds(MAX_WAIT_S), 5.0, "Real seconds after which it is answered all the same.")
+COUNT = with_default("count", Whole(1, LOOKED_AT), 1, "How many have to match.")
+TIMEOUT = with_default("timeout", Seconds(MAX_WAIT_S), 5.0, "Real seconds after which it is answered all the same.")
 
 
 @operation(
@@ -187,7 +187,7 @@ MATCH = optional(
     {"text": "*cinema?*"},
 )
 TIMES = optional("times", ObjectKind((EXACTLY, AT_LEAST, AT_MOST)), "How many have to match.", {"at_least": 1})
-WITHIN = usually("within", Seconds(MAX_WAIT_S), 0.0, "Real seconds that messages have to come, or not to come.")
+WITHIN = with_default("within", Seconds(MAX_WAIT_S), 0.0, "Real seconds that messages have to come, or not to come.")
 
 
 def _check_verification(call: ApiCall) -> Iterable[tuple[str, str]]:
@@ -243,7 +243,7 @@ async def verify_messages(call: ApiCall) -> Response:
 # Requests ----------------------------------------------------------------------------------------------------------
 
 VERDICT = optional("verdict", Choice(("accepted", "refused")), "What became of them.", "refused")
-UNOWNED = usually("unowned", Flag(), False, "True: instead of the account's, those whose token no account owns.")
+UNOWNED = with_default("unowned", Flag(), False, "True: instead of the account's, those whose token no account owns.")
 
 
 @operation(

@@ -20,7 +20,7 @@ from sandbox.objects.problems import IMPORTED
 from sandbox.objects.schema import mapping, page, text
 from sandbox.store import messages, outbox
 from sandbox.store.database import Queries
-from sandbox.values.fields import optional, usually
+from sandbox.values.fields import optional, with_default
 from sandbox.values.kinds import Choice
 from sandbox.values.numbers import Short
 
@@ -44,7 +44,7 @@ async def list_findings(call: ApiCall) -> Response:
     return answer({"findings": [objects.finding(each) for each in found], "next": None})
 
 
-AS = usually("as", Choice(("text", "scenario", "pytest")), "text", "For people, to be played again, or as a test.")
+AS = with_default("as", Choice(("text", "scenario", "pytest")), "text", "For people, to be played again, or as a test.")
 SHORTCODE = optional("shortcode", Short(), "Only what was said between the handset and this one.", "48974")
 
 

@@ -15,7 +15,7 @@ from sandbox.http.request import own_delivery, while_connected
 from sandbox.model import DeliveryState
 from sandbox.objects.schema import page
 from sandbox.store import outbox
-from sandbox.values.fields import optional, required, usually
+from sandbox.values.fields import optional, required, with_default
 from sandbox.values.kinds import Choice, Flag, Identifier, Payload, TextKind, Wait
 
 _ONE = f"{V1}/webhook-deliveries/{{id}}"
@@ -23,7 +23,7 @@ _GROUP = "Webhook deliveries"
 
 DELIVERY_ID = required("id", Identifier("w"), "The webhook delivery.", "w15")
 STATE = optional("state", Choice(tuple(DeliveryState)), "Only those in this state.", "exhausted")
-WAIT = usually(
+WAIT = with_default(
     "wait",
     Wait(DEFAULT_WAIT_S),
     DEFAULT_WAIT_S,
@@ -104,7 +104,9 @@ async def cancel_delivery(call: ApiCall) -> Response:
 
 
 URL = optional("url", TextKind(2048), "Where to look; without it, the account's client_url.")
-POST = usually("post", Flag(), False, "Whether to post a sample reply, marked as one, and look at the answer.", True)
+POST = with_default(
+    "post", Flag(), False, "Whether to post a sample reply, marked as one, and look at the answer.", True
+)
 
 
 @operation("POST", f"{V1}/doctor", group=_GROUP, body=(URL, POST), answers={200: objects.REPORT})

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sandbox.model import MAX_OPAQUE, DeliveryState, Direction, Encoding, Message, MessageState
-from sandbox.values.fields import Given, optional, usually
+from sandbox.values.fields import Given, optional, with_default
 from sandbox.values.kinds import Choice, Flag, InvalidValue, Kind, TextKind, Whole, unknown
 from sandbox.values.numbers import AnyNumber
 from sandbox.wire.problems import quote
@@ -293,7 +293,7 @@ TEXT = optional("text", TextKind(), "A glob over the whole text: `*`, `?`, `[…
 PATTERN = optional(
     "pattern", TextKind(), "A regular expression that is looked for in the text; 200 characters at most."
 )
-IGNORE_CASE = usually("ignore_case", Flag(), False, "Whether `text` and `pattern` take A for a.")
+IGNORE_CASE = with_default("ignore_case", Flag(), False, "Whether `text` and `pattern` take A for a.")
 STATE = optional("state", Choice(STATES), "The state, as it is now.")
 SEGMENTS = optional("segments", Whole(1, 1_000), "How many SMS the text takes.")
 ENCODING = optional("encoding", Choice(tuple(Encoding)), "The encoding that the text needs.")

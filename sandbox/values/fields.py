@@ -51,7 +51,7 @@ def optional(
     return Argument(name=name, kind=kind, help=help, example=example, empty=empty)
 
 
-def usually(name: str, kind: Kind[T], absent: T, help: str, example: object = None) -> Argument[T]:
+def with_default(name: str, kind: Kind[T], absent: T, help: str, example: object = None) -> Argument[T]:
     """An argument that has a value even when it is not given."""
     return Argument(name=name, kind=kind, help=help, absent=absent, example=example)
 

@@ -7,13 +7,13 @@ from jsonschema_rs import Draft202012Validator
 
 from sandbox.errors import Invalid, NotFound
 from sandbox.model import Encoding, HandsetState
-from sandbox.values.fields import Argument, Fields, Given, ObjectKind, body_schema, optional, required, usually
+from sandbox.values.fields import Argument, Fields, Given, ObjectKind, body_schema, optional, required, with_default
 from sandbox.values.kinds import Choice, Flag, Identifier, Kind, Name, PageCursor, Seconds, TextKind, Wait, Whole
 from sandbox.values.numbers import AnyNumber, Phone, Short
 
 SIZE = optional("size", Whole(1, 9), "How large.")
 COLOUR = required("colour", Choice(("red", "green")), "Which one.", "red")
-LABEL = usually("label", TextKind(5), "none", "What it is called.")
+LABEL = with_default("label", TextKind(5), "none", "What it is called.")
 PAINT = ObjectKind((COLOUR, SIZE))
 
 READ: list[tuple[Kind[Any], Any, Any]] = [
@@ -283,7 +283,7 @@ def test_an_argument_shows_its_usual_value_and_its_example() -> None:
     assert LABEL.schema["default"] == "none"
     assert "default" not in SIZE.schema
     assert COLOUR.schema["examples"] == ["red"]
-    assert usually("on", Flag(), False, "").schema["default"] is False
+    assert with_default("on", Flag(), False, "").schema["default"] is False
 
 
 @pytest.mark.parametrize(
