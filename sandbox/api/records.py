@@ -100,8 +100,8 @@ def _as_yaml(found: Sequence[Message]) -> str:
 
 # Files -------------------------------------------------------------------------------------------------------------
 
-_LINES = '{"type": "export", "version": 1}\n{"type": "handset", "msisdn": "2348020000000", …}\n…\n'
-_FILE = '{"type": "export", "version": 1}\n'
+_FILE = '{"type": "export", "version": 2}\n'
+_LINES = _FILE + '{"type": "handset", "id": "2348020000000", …}\n…\n'
 
 
 @operation(
@@ -112,7 +112,7 @@ _FILE = '{"type": "export", "version": 1}\n'
         200: (
             Content(
                 media_type="application/jsonl",
-                schema=text("JSON Lines: each line is an object, whose `type` says what it is of."),
+                schema=text("JSON Lines: each line is an object of this API, and its `type`."),
                 example=_LINES,
             ),
         )

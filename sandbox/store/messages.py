@@ -375,8 +375,12 @@ def requests_page(
     after: int | None = None,
     before: int | None = None,
     limit: int = 50,
+    newest_first: bool = True,
 ) -> Sequence[RecordedRequest]:
-    """Calls to the gateway, newest first: the account's own, and if `unowned` those whose token belongs to nobody."""
+    """Calls to the gateway, newest first unless told otherwise.
+
+    They are the account's own, and if `unowned` those whose token belongs to nobody.
+    """
     where = ["(account = :account OR account IS NULL)" if unowned else _OF_ACCOUNT]
     if account is None:  # those of nobody, of which none was accepted: no message has to be looked at
         where, verdict = ["account IS NULL"], "refused" if verdict is None else verdict
@@ -389,7 +393,7 @@ def requests_page(
     if before is not None:
         where.append("seq < :before")
     rows = db.execute(
-        f"{_REQUEST} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",
+        f"{_REQUEST} WHERE {' AND '.join(where)} ORDER BY seq {'DESC' if newest_first else ''} LIMIT :limit",
         {"account": account, "after": after, "before": before, "limit": limit},
     )
     return [_to_request(row) for row in rows]

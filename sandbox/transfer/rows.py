@@ -1,49 +1,47 @@
 """Export and import of what is recorded of an account: rows into JSON Lines, and what such a file says into rows.
 
-Secrets are masked on the way out. What a file says is read in imports.py; who may ask for it, and how the lines
-travel, is the doors' affair.
+A line of an export is an object of the control API. What a file says is read in imports.py; who may ask for it, and how
+the lines travel, is the doors' affair.
 """
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import fields, replace
+from typing import NamedTuple
 
-from sandbox.clock import to_iso
 from sandbox.errors import Conflict, NotFound
-from sandbox.model import Attempt, Direction, EventType, Handset, Message, Outcome, OutcomeKind, WebhookDelivery
-from sandbox.settings import mask, mask_url
+from sandbox.model import (
+    Attempt,
+    Direction,
+    EventType,
+    Handset,
+    HandsetState,
+    Message,
+    MessageState,
+    Msisdn,
+    RecordedRequest,
+    WebhookDelivery,
+)
+from sandbox.objects import from_model
+from sandbox.scenario import reading
+from sandbox.scenario.steps import Scenario
 from sandbox.store import accounts, journal, messages, outbox, scenarios
 from sandbox.store.database import Queries, Tx
 from sandbox.store.scenarios import OwnScenario
 from sandbox.transfer import identity
 from sandbox.transfer.identity import Identity, Known, Seen, look
-from sandbox.transfer.imports import (
-    NO_PLACE,
-    UNDER_WAY,
-    VERSION,
-    Batch,
-    Entry,
-    Import,
-    ImportComplaint,
-    ImportedRefusal,
-    Limits,
-    Owed,
-    Progress,
-    Texted,
-    read,
-)
-from sandbox.transfer.lines import headers, line, masked, wire, written_path
+from sandbox.transfer.imports import VERSION, Batch, Entry, Import, LineError, Owed, Progress, Texted, read
+from sandbox.transfer.to_model import NO_PLACE, UNDER_WAY, Limits, masked
 from sandbox.wire.problems import quote
 
 __all__ = [
     "Batch",
     "ExportPosition",
     "Import",
-    "ImportComplaint",
     "Known",
     "Limits",
+    "LineError",
     "Progress",
     "Written",
     "export",
@@ -54,7 +52,7 @@ __all__ = [
     "write",
 ]
 
-PAGE = 50  # messages and refused calls that are read at once: each may have long bodies, and attempts with theirs
+PAGE = 50  # messages and calls that are read at once: each may have long bodies, and attempts with theirs
 HANDSETS = 500  # the same of handsets
 
 
@@ -84,58 +82,37 @@ def page(
     """The next lines, each with its line break, and where to go on; None: that was all.
 
     Each page may be another read, so that a slow listener keeps nobody from the database. A message comes together
-    with its webhook deliveries and their attempts. Raises NotFound.
+    with the call that it came in, or with its webhook deliveries. Raises NotFound.
     """
     if cursor is None:
-        return [line("export", version=VERSION), _account(db, account)], ExportPosition("", 0, journal.last_seq(db))
+        return [_line("export", {"version": VERSION}), _account(db, account)], ExportPosition(
+            "", 0, journal.last_seq(db)
+        )
     if cursor.handset is not None:
         return _handsets(db, account, cursor)
-    scope = {"account": account, "after": cursor.seq, "last": cursor.last, "most": PAGE}
-    # By number, and not by the index of handsets: that would sort all that the account has, for each page anew.
-    bounds = "WHERE account || '' = :account AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most"
-    sent = db.execute(_MESSAGES + bounds, scope).fetchall()
-    refused = db.execute(_REFUSALS + bounds, scope).fetchall()
-    rows = sorted([*((row, _message) for row in sent), *((row, _refusal) for row in refused)], key=_number)[:PAGE]
-    lines = [each for row, write_down in rows for each in write_down(db, row)]
-    return lines, cursor._replace(seq=_number(rows[-1])) if len(rows) == PAGE else None
+    after, before = cursor.seq, cursor.last + 1
+    sent = messages.page(db, account=account, after=after, before=before, limit=PAGE, newest_first=False)
+    calls = messages.requests_page(
+        db, account=account, unowned=False, after=after, before=before, limit=PAGE, newest_first=False
+    )
+    by_number: defaultdict[int, list[Message | RecordedRequest]] = defaultdict(list)
+    for found in (sent, calls):  # the call after its message, which has the same number
+        for it in found:
+            by_number[it.seq].append(it)
+    numbers = sorted(by_number)[:PAGE]
+    lines = [line for seq in numbers for it in by_number[seq] for line in _recorded(db, it)]
+    return lines, cursor._replace(seq=numbers[-1]) if len(numbers) == PAGE else None
 
 
-_MESSAGES = """
-SELECT seq, at_ms, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, telco, encoding, segments, state,
-       extra, warnings, delivery_seq, client, headers, body, answer
-  FROM messages
-"""
-_REFUSALS = """
-SELECT seq, at_ms, method, path, client, headers, body, status_code, answer, problems FROM refusals
-"""
-
-
-def _number(found: tuple[Sequence[Any], object]) -> int:
-    seq: int = found[0][0]
-    return seq
-
-
-def _iso(at_ms: int | None) -> str | None:
-    return None if at_ms is None else to_iso(at_ms)
+def _line(kind: str, value: Mapping[str, object]) -> str:
+    """One line of a file, with its break: in ASCII, so that it is one for every reader, and harmless in a terminal."""
+    return json.dumps({"type": kind, **value}) + "\n"
 
 
 def _account(db: Queries, name: str) -> str:
     for it in accounts.stored(db):
         if it.name == name:
-            return line(
-                "account",
-                name=it.name,
-                token=mask(it.token),
-                shortcodes=it.shortcodes,
-                client_url=None if it.client_url is None else mask_url(it.client_url),
-                callback_auth=it.callback_auth,
-                msisdn_format=it.msisdn_format,
-                revision=it.revision,
-                strict=it.strict,
-                success_body=it.success_body,
-                retry=it.retry_s,
-                order=it.order,
-            )
+            return _line("account", from_model.account(it))
     raise NotFound(f"There is no account {quote(name)}.")
 
 
@@ -146,107 +123,45 @@ def _handsets(db: Queries, account: str, cursor: ExportPosition) -> tuple[Sequen
         "ORDER BY msisdn LIMIT :most",
         {"account": account, "after": cursor.handset, "most": HANDSETS},
     ).fetchall()
-    lines = [line("handset", msisdn=row[0], label=row[1], telco=row[2], state=row[3]) for row in rows]
+    found = [
+        Handset(account=account, msisdn=Msisdn(msisdn), label=label, telco=telco, state=HandsetState(state))
+        for msisdn, label, telco, state in rows
+    ]
+    lines = [_line("handset", from_model.handset(it)) for it in found]
     if len(rows) == HANDSETS:
         return lines, cursor._replace(handset=rows[-1][0])
-    for it in scenarios.own(db, account):
-        lines.append(line("scenario", name=it.name, source=it.source, changed_at=to_iso(it.changed_ms)))
+    for own in scenarios.own(db, account):
+        known = reading.read(own.source)
+        scenario = known if isinstance(known, Scenario) else None  # None: an older sandbox understood it
+        lines.append(_line("scenario", from_model.scenario(own.name, scenario, own=True, source=own.source)))
     return lines, cursor._replace(handset=None)
 
 
-def _message(db: Queries, row: Sequence[Any]) -> Iterator[str]:
-    seq, is_mt = row[0], row[2] == Direction.MT
-    request = {"client": row[16] or "", "headers": headers(row[17]), "body": wire(row[18]), "answer": wire(row[19])}
-    yield line(
-        "message",
-        id=f"m{seq}",
-        direction=row[2],
-        **{"from": row[4] if is_mt else row[3]},
-        to=row[3] if is_mt else row[4],
-        text=row[5],
-        session_id=row[6],
-        ref_id=row[7],
-        sent_date=row[8],
-        at=to_iso(row[1]),
-        telco=row[9],
-        encoding=row[10],
-        segments=row[11],
-        state=row[12],
-        extra=json.loads(row[13] or "{}"),
-        warnings=json.loads(row[14] or "[]"),
-        webhook_delivery_id=None if row[15] is None else f"w{row[15]}",
-        request=request if is_mt else None,
-    )
-    if not is_mt:
-        for delivery in outbox.of_message(db, seq):
-            yield from _delivery(db, delivery)
+def _recorded(db: Queries, it: Message | RecordedRequest) -> Iterator[str]:
+    if isinstance(it, RecordedRequest):
+        yield _line("request", from_model.request(it))
+        return
+    yield _line("message", from_model.message(it))
+    if it.direction is Direction.MO:
+        for each in outbox.of_message(db, it.seq):
+            attempts = [_without_secrets(attempt) for attempt in outbox.attempts(db, each.seq)]
+            owed = replace(each, url=each.url.removeprefix(NO_PLACE))
+            yield _line("webhook_delivery", from_model.delivery(owed, attempts))
 
 
-def _refusal(_: Queries, row: Sequence[Any]) -> Iterator[str]:
-    names = ("field", "code", "message", "hint")
-    yield line(
-        "refusal",
-        id=f"r{row[0]}",
-        at=to_iso(row[1]),
-        method=row[2],
-        path=written_path(row[3]),
-        client=row[4],
-        headers=headers(row[5]),
-        body=wire(row[6]),
-        status_code=row[7],
-        answer=wire(row[8]),
-        problems=[dict(zip(names, each, strict=True)) for each in json.loads(row[9])],
-    )
-
-
-def _delivery(db: Queries, it: WebhookDelivery) -> Iterator[str]:
-    yield line(
-        "webhook_delivery",
-        id=it.id,
-        message_id=f"m{it.message_seq}",
-        url=mask_url(it.url.removeprefix(NO_PLACE)),
-        body=it.body.decode(),
-        state=it.state,
-        created_at=to_iso(it.created_ms),
-        retries_used=it.retries_used,
-        first_failed_at=_iso(it.first_failed_ms),
-        redelivery_of=None if it.redelivery_of is None else f"w{it.redelivery_of}",
-        edited=it.edited,
-    )
-    for each in outbox.attempts(db, it.seq):
-        outcome = each.outcome or Outcome(kind=OutcomeKind.INTERRUPTED, duration_ms=0, error=UNDER_WAY)
-        yield line(
-            "attempt",
-            webhook_delivery_id=it.id,
-            number=each.number,
-            trigger=each.trigger,
-            started_at=to_iso(each.started_ms),
-            offset_s=each.offset_ms / 1000,
-            outcome=outcome.kind,
-            duration_ms=outcome.duration_ms,
-            status_code=outcome.status_code,
-            response_headers=[{"name": name, "value": masked(name, value)} for name, value in outcome.headers],
-            response_body=wire(outcome.body),
-            error=outcome.error,
-            warnings=each.warnings,
-        )
+def _without_secrets(it: Attempt) -> Attempt:
+    if it.outcome is None:
+        return it
+    headers = tuple((name, masked(name, value)) for name, value in it.outcome.headers)
+    return replace(it, outcome=replace(it.outcome, headers=headers))
 
 
 # Import -------------------------------------------------------------------------------------------------------------
 
-_INSERT = """
-INSERT INTO messages (seq, at_ms, account, direction, msisdn, shortcode, text, session_id, ref_id, sent_date, telco,
-                      encoding, segments, state, extra, warnings, delivery_seq, client, headers, body, answer)
-VALUES (:seq, :at, :account, :direction, :msisdn, :shortcode, :text, :session, :ref, :sent, :telco, :encoding,
-        :segments,
-        CASE WHEN :state = 'accepted' AND NOT EXISTS
-                  (SELECT 1 FROM handsets WHERE account = :account AND msisdn = :msisdn AND state = 'off')
-             THEN 'arrived' ELSE :state END,
-        :extra, :warnings, :delivery, :client, :headers, :body, :answer)
-"""
+_INSERT = "INSERT INTO messages"
 _TOUCH = """
 INSERT INTO conversations (account, msisdn, shortcode, session_id, ref_id, unread, originated, last_seq)
-VALUES (:account, :msisdn, :shortcode, :session, :ref, 0, 0, :seq)
+VALUES (:account, :msisdn, :shortcode, :session_id, :ref_id, 0, 0, :seq)
 ON CONFLICT (account, msisdn, shortcode) DO UPDATE SET session_id = excluded.session_id, ref_id = excluded.ref_id,
   last_seq = excluded.last_seq
 """
@@ -329,13 +244,14 @@ def _write_entry(tx: Tx, account: str, entry: Entry, here: _Here, at_ms: int) ->
         case Handset() as handset:
             return {"handsets": int(_write_handset(tx, replace(handset, account=account), at_ms))}
         case OwnScenario() as scenario:
-            return {"scenarios": int(_write_scenario(tx, replace(scenario, account=account), at_ms))}
-        case Texted() | ImportedRefusal() as recorded:
+            return {"scenarios": int(_write_scenario(tx, replace(scenario, account=account, changed_ms=at_ms)))}
+        case Texted() | RecordedRequest() as recorded:
             return _write_recorded(tx, account, entry, recorded, here)
 
 
-def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | ImportedRefusal, here: _Here) -> Mapping[str, int]:
+def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | RecordedRequest, here: _Here) -> Mapping[str, int]:
     assert entry.identity is not None
+    assert entry.occurrence is not None
     alike = here.alike(entry.identity)
     if len(alike) >= entry.occurrence:
         return _complete(tx, account, alike[entry.occurrence - 1], it) if isinstance(it, Texted) else {}
@@ -352,18 +268,22 @@ def _write_handset(tx: Tx, handset: Handset, at_ms: int) -> bool:
     return True
 
 
-def _write_scenario(tx: Tx, scenario: OwnScenario, at_ms: int) -> bool:
+def _write_scenario(tx: Tx, scenario: OwnScenario) -> bool:
     if scenarios.get_own(tx, scenario.account, scenario.name) is not None:
         return False
     scenarios.put(tx, scenario)
-    journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=at_ms, account=scenario.account)
+    journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=scenario.changed_ms, account=scenario.account)
     return True
 
 
-def _write_refusal(tx: Tx, account: str, it: ImportedRefusal) -> int:
-    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=it.request.at_ms, account=account)
-    messages.insert_refusal(tx, replace(it.request, seq=seq, account=account), it.headers)
+def _write_refusal(tx: Tx, account: str, it: RecordedRequest) -> int:
+    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=it.at_ms, account=account)
+    messages.insert_refusal(tx, replace(it, seq=seq, account=account), _header_lines(it))
     return seq
+
+
+def _header_lines(it: RecordedRequest) -> bytes:
+    return messages.header_lines((name.encode(), value.encode()) for name, value in it.headers)
 
 
 def _write_texted(tx: Tx, account: str, it: Texted) -> int:
@@ -374,8 +294,28 @@ def _write_texted(tx: Tx, account: str, it: Texted) -> int:
     for owed in it.owed:
         _write_owed(tx, account, seq, owed, numbers, is_first=not numbers)
     message = replace(it.message, seq=seq, account=account, delivery_seq=numbers.get(it.message.delivery_seq))
-    _write_message(tx, message, it.submission if is_mt else None)
+    if is_mt:
+        _write_mt(tx, message, it.call)
+    else:
+        messages.insert_mo(tx, message)
+        messages.touch_mo(tx, account=account, msisdn=message.msisdn, shortcode=message.shortcode, seq=seq)
     return seq
+
+
+def _write_mt(tx: Tx, message: Message, call: RecordedRequest | None) -> None:
+    """As `messages.insert_mt`, but read already, with the telco of then; it waits if it did, and its handset is off."""
+    _, _, state = messages.handset(tx, message.account, message.msisdn) or (None, None, HandsetState.ON)
+    values = {each.name: getattr(message, each.name) for each in fields(message)} | {
+        "state": message.state if state is HandsetState.OFF else MessageState.ARRIVED,
+        "extra": json.dumps(message.extra) if message.extra else None,
+        "warnings": json.dumps(message.warnings) if message.warnings else None,
+        "client": "" if call is None else call.client,
+        "headers": b"" if call is None else _header_lines(call),
+        "body": b"" if call is None else call.body,
+        "answer": b"" if call is None else call.answer,
+    }
+    tx.execute(f"{_INSERT} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values)
+    tx.execute(_TOUCH, values)
 
 
 def _write_owed(
@@ -497,40 +437,3 @@ def _end(tx: Tx, there: Attempt, known: Attempt) -> bool:
         return False
     outbox.end_attempt(tx, there.delivery_seq, there.number, known.outcome, known.warnings)
     return True
-
-
-# Messages ------------------------------------------------------------------------------------------------------------
-
-
-def _write_message(tx: Tx, message: Message, submission: messages.Submission | None) -> None:
-    client, lines, body, answer = submission or (None, None, None, None)
-    values = {
-        "seq": message.seq,
-        "at": message.at_ms,
-        "account": message.account,
-        "direction": message.direction,
-        "msisdn": message.msisdn,
-        "shortcode": message.shortcode,
-        "text": message.text,
-        "session": message.session_id,
-        "ref": message.ref_id,
-        "sent": message.sent_date,
-        "telco": message.telco,
-        "encoding": message.encoding,
-        "segments": message.segments,
-        "state": message.state,
-        "extra": json.dumps(message.extra) if message.extra else None,
-        "warnings": json.dumps(message.warnings) if message.warnings else None,
-        "delivery": message.delivery_seq,
-        "client": client,
-        "headers": lines,
-        "body": body,
-        "answer": answer,
-    }
-    tx.execute(_INSERT, values)
-    if message.direction is Direction.MT:
-        tx.execute(_TOUCH, values)
-    else:
-        messages.touch_mo(
-            tx, account=message.account, msisdn=message.msisdn, shortcode=message.shortcode, seq=message.seq
-        )
