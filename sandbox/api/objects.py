@@ -25,7 +25,7 @@ from sandbox.store.scenarios import Run
 if TYPE_CHECKING:  # which a start can do without
     from sandbox.rules.findings import Finding
     from sandbox.scenario.script import Complaint
-    from sandbox.transfer.rows import Progress
+    from sandbox.transfer.imports import Progress
     from sandbox.webhooks.doctor import Report
 
 

@@ -164,12 +164,12 @@ async def import_(call: ApiCall) -> Response:
     may overlap. Numbers are given anew. Nothing is posted because of it: webhooks that were still owed are cancelled.
     What is wrong is told with the number of its `line`. A file beyond 1 MiB needs the setting `max_control_body`.
     """
-    from sandbox.transfer import rows
+    from sandbox.transfer import imports
 
     settings = call.services.settings
-    limits = rows.Limits(messages=settings.max_messages, text=settings.max_text, body=settings.max_body)
-    found = await asyncio.to_thread(rows.read, call.raw.split(b"\n"), limits)
-    if not isinstance(found, rows.Import):
+    limits = imports.Limits(messages=settings.max_messages, text=settings.max_text, body=settings.max_body)
+    found = await asyncio.to_thread(imports.read, call.raw.split(b"\n"), limits)
+    if not isinstance(found, imports.Import):
         raise Complained(*({"field": "body", "message": each.message, "line": each.line} for each in found))
     progress = found.start
     try:

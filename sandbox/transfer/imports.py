@@ -4,7 +4,7 @@ Nothing is written to the database. What one object says is read in to_model.py;
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from sandbox.objects import accounts, messages, scenarios, webhooks
 from sandbox.objects.derive import described, part
 from sandbox.store.scenarios import OwnScenario
 from sandbox.transfer import identity, to_model, version_1
-from sandbox.transfer.identity import Identity
+from sandbox.transfer.identity import Identity, Known
 from sandbox.transfer.to_model import MOST_LINE, InvalidLine
 from sandbox.transfer.to_model import Limits as Limits
 from sandbox.wire.problems import quote
@@ -68,9 +68,10 @@ class Texted:
     owed: list[Owed] = field(default_factory=list)
 
     @property
-    def weight(self) -> int:
-        """How many rows it is."""
-        return 1 + sum(1 + len(each.attempts) for each in self.owed)
+    def counts(self) -> Counter[str]:
+        """How many rows of each kind it is."""
+        attempts = sum(len(each.attempts) for each in self.owed)
+        return +Counter(messages=1, webhook_deliveries=len(self.owed), attempts=attempts)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,29 +86,20 @@ class Entry:
     @property
     def weight(self) -> int:
         """How much of a transaction it takes: rows, but a scenario, which may be long, all of it."""
-        match self.thing:
-            case Texted():
-                return self.thing.weight
-            case OwnScenario():
-                return BATCH
-            case _:
-                return 1
+        return BATCH if isinstance(self.thing, OwnScenario) else self.counts.total()
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def counts(self) -> Counter[str]:
         """How much of each kind it is."""
         match self.thing:
-            case Texted(owed=[]):
-                return {"messages": 1}
-            case Texted(owed=owed):
-                attempts = sum(len(each.attempts) for each in owed)
-                return {"messages": 1, "webhook_deliveries": len(owed), "attempts": attempts}
+            case Texted():
+                return self.thing.counts
             case RecordedRequest():
-                return {"refusals": 1}
+                return Counter(refusals=1)
             case OwnScenario():
-                return {"scenarios": 1}
+                return Counter(scenarios=1)
             case _:
-                return {"handsets": 1}
+                return Counter(handsets=1)
 
 
 class Batch(NamedTuple):
@@ -118,10 +110,7 @@ class Batch(NamedTuple):
 
     @property
     def counts(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for each in self.entries:
-            total.update(each.counts)
-        return total
+        return sum((each.counts for each in self.entries), Counter())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +153,10 @@ class Import:
             already_there=Counter(),
             left=self.counts,
         )
+
+    def known(self) -> Known:
+        """What is to be looked for before the first batch is written, until a `look` covers everything."""
+        return Known([each.identity for each in self.entries if each.identity is not None])
 
     def batches(self) -> Iterator[Batch]:
         """All of it, a transaction's worth at a time; each is to be written in turn with `write`."""
@@ -359,7 +352,7 @@ class _FileReader:
 
 
 def _check_weight(it: Texted) -> None:
-    if it.weight > MOST_OWED:
+    if it.counts.total() > MOST_OWED:
         raise InvalidLine(f"{it.message.id} has more than {MOST_OWED} webhook deliveries and attempts. Leave some out.")
 
 

@@ -31,26 +31,9 @@ from sandbox.store.database import Queries, Tx
 from sandbox.store.scenarios import OwnScenario
 from sandbox.transfer import identity
 from sandbox.transfer.identity import Identity, Known, Seen, look
-from sandbox.transfer.imports import VERSION, Batch, Entry, Import, LineError, Owed, Progress, Texted, read
-from sandbox.transfer.to_model import NO_PLACE, UNDER_WAY, Limits, masked
+from sandbox.transfer.imports import VERSION, Batch, Entry, Owed, Texted
+from sandbox.transfer.to_model import NO_PLACE, UNDER_WAY, masked
 from sandbox.wire.problems import quote
-
-__all__ = [
-    "Batch",
-    "ExportPosition",
-    "Import",
-    "Known",
-    "Limits",
-    "LineError",
-    "Progress",
-    "Written",
-    "export",
-    "known",
-    "look",
-    "page",
-    "read",
-    "write",
-]
 
 PAGE = 50  # messages and calls that are read at once: each may have long bodies, and attempts with theirs
 HANDSETS = 500  # the same of handsets
@@ -173,11 +156,6 @@ class Written(NamedTuple):
 
     counts: Counter[str]
     seen: Seen
-
-
-def known(found: Import) -> Known:
-    """What is to be looked for before the first batch of a file is written, until a `look` covers everything."""
-    return Known([each.identity for each in found.entries if each.identity is not None])
 
 
 def write(tx: Tx, account: str, batch: Batch, known: Known, *, at_ms: int) -> Written:

@@ -7,10 +7,10 @@ and no URL in it leads anywhere. Numbers are those of the file, and accounts are
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sandbox import model
 from sandbox.objects.accounts import HandsetObject
@@ -203,9 +203,14 @@ def _headers(given: tuple[Header, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((each.name, masked(each.name, each.value)) for each in given)
 
 
+def _noun(kind: type[T], it: object, /, **given: object) -> T:
+    """What is given, and else the attributes of the API object that are called as in the model."""
+    same = (each.name for each in fields(cast(Any, kind)) if each.name not in given and hasattr(it, each.name))
+    return kind(**{name: getattr(it, name) for name in same}, **given)
+
+
 def handset(it: HandsetObject) -> model.Handset:
-    msisdn, state = model.Msisdn(parse_msisdn(it.msisdn)), model.HandsetState(it.state)
-    return model.Handset(account="", msisdn=msisdn, label=it.label, telco=it.telco, state=state)
+    return _noun(model.Handset, it, account="", msisdn=parse_msisdn(it.msisdn), state=model.HandsetState(it.state))
 
 
 def scenario(it: ScenarioWithSource) -> OwnScenario:
@@ -221,44 +226,32 @@ def scenario(it: ScenarioWithSource) -> OwnScenario:
 def message(it: Message) -> model.Message:
     """One that has webhook deliveries learns of them later. Encoding and segments follow from its text."""
     is_mt, measured = it.direction == model.Direction.MT, measure(it.text)
-    return model.Message(
-        seq=int(it.id[1:]),
+    return _noun(
+        model.Message,
+        it,
+        seq=_seq(it.id),
         account="",
         direction=model.Direction(it.direction),
-        msisdn=model.Msisdn(parse_msisdn(it.handset)),
-        shortcode=model.Shortcode(it.shortcode),
-        text=it.text,
-        session_id=it.session_id,
-        ref_id=it.ref_id,
-        sent_date=it.sent_date,
+        msisdn=parse_msisdn(it.handset),
         at_ms=_ms(it.at),
-        telco=it.telco,
         encoding=measured.encoding,
         segments=measured.segments,
         state=model.MessageState(it.state) if is_mt else model.MessageState.UNROUTED,
-        extra=it.extra,
-        warnings=it.warnings,
         delivery_seq=None if is_mt else _seq(it.webhook_delivery_id),
     )
 
 
 def request(it: Request) -> model.RecordedRequest:
-    return model.RecordedRequest(
-        seq=int(it.id[1:]),
+    return _noun(
+        model.RecordedRequest,
+        it,
+        seq=_seq(it.id),
         account=None,
         at_ms=_ms(it.at),
-        method=it.method,
-        path=it.path,
-        client=it.client,
         headers=_headers(it.headers),
         body=_bytes_of(it.body, it.body_base64),
-        status_code=it.status_code,
         answer=_bytes_of(it.answer, it.answer_base64),
-        problems=tuple(
-            model.Problem(field=each.field, code=each.code, message=each.message, hint=each.hint)
-            for each in it.problems
-        ),
-        warnings=it.warnings,
+        problems=tuple(_noun(model.Problem, each) for each in it.problems),
     )
 
 
@@ -284,12 +277,13 @@ def attempted(it: model.WebhookDelivery, attempts: Sequence[model.Attempt]) -> m
     """A webhook delivery as its attempts left it: they tell the retries, and since when it failed if it did."""
     if not attempts:
         return it
-    scheduled, last = [each for each in attempts if each.trigger is model.Trigger.SCHEDULED], attempts[-1]
+    scheduled = [each for each in attempts if each.trigger is model.Trigger.SCHEDULED]
+    failed_ms = max(0, attempts[-1].started_ms - attempts[-1].offset_ms)
     return replace(
         it,
         attempts=len(attempts),
         retries_used=max(0, len(scheduled) - 1),
-        first_failed_ms=None if it.state is model.DeliveryState.DELIVERED else max(0, last.started_ms - last.offset_ms),
+        first_failed_ms=None if it.state is model.DeliveryState.DELIVERED else failed_ms,
     )
 
 
@@ -297,20 +291,21 @@ def attempt(it: Attempt, delivery_seq: int) -> model.Attempt:
     """One that was under way when it was exported counts as interrupted."""
     outcome = model.Outcome(kind=model.OutcomeKind.INTERRUPTED, duration_ms=0, error=UNDER_WAY)
     if it.outcome is not None:
-        outcome = model.Outcome(
+        outcome = _noun(
+            model.Outcome,
+            it,
             kind=model.OutcomeKind(it.outcome),
             duration_ms=it.duration_ms or 0,
-            status_code=it.status_code,
             headers=_headers(it.response_headers),
             body=_bytes_of(it.response_body, it.response_body_base64),
             error=it.error or "",
         )
-    return model.Attempt(
+    return _noun(
+        model.Attempt,
+        it,
         delivery_seq=delivery_seq,
-        number=it.number,
         trigger=model.Trigger(it.trigger),
         started_ms=_ms(it.started_at),
         offset_ms=round(it.offset_s * 1000),
         outcome=outcome,
-        warnings=it.warnings,
     )

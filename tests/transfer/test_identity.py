@@ -345,12 +345,12 @@ def test_what_is_removed_while_a_file_is_taken_in_is_there_no_more(tx: Tx) -> No
 
 def test_a_look_at_a_large_account_is_made_of_short_ones(tx: Tx) -> None:
     import_into(tx, file_of(*({**MT, "id": f"m{number}", "text": f"{number}"} for number in range(1, 8))))
-    found = rows.read(file_of({**MT, "text": "2"}, {**MT, "id": "m9", "text": "6"}))
-    assert isinstance(found, rows.Import)
-    known = rows.known(found)
+    found = imports.read(file_of({**MT, "text": "2"}, {**MT, "id": "m9", "text": "6"}))
+    assert isinstance(found, imports.Import)
+    known = found.known()
     looks: list[identity.Seen] = []
     while not looks or not looks[-1].is_all:
-        looks.append(rows.look(tx, "default", known, span=3))
+        looks.append(identity.look(tx, "default", known, span=3))
         known.note(looks[-1])
     assert [len(each.rows) for each in looks] == [1, 1, 0]
     assert known.upto == journal.last_seq(tx)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.transfer import imports, rows
-from sandbox.transfer.rows import Import, Limits, LineError
+from sandbox.transfer import imports
+from sandbox.transfer.imports import Import, Limits, LineError
 from tests.transfer.test_rows import (
     ALL,
     ATTEMPT,
@@ -26,7 +26,7 @@ from tests.transfer.test_rows import (
 
 
 def errors(*lines: Any, limits: Limits | None = None) -> list[str]:
-    found = rows.read(file_of(*lines), limits or Limits())
+    found = imports.read(file_of(*lines), limits or Limits())
     assert not isinstance(found, Import), "no complaint"
     return [str(each) for each in found]
 
@@ -50,7 +50,7 @@ def errors(*lines: Any, limits: Limits | None = None) -> list[str]:
     ],
 )
 def test_a_line_that_is_none_is_complained_about(line: str, words: str | None) -> None:
-    found = rows.read([HEADER, line])
+    found = imports.read([HEADER, line])
     if words is None:
         assert isinstance(found, Import)
         assert found.entries == []
@@ -75,7 +75,7 @@ def test_a_line_that_is_none_is_complained_about(line: str, words: str | None) -
     ],
 )  # fmt: skip
 def test_what_is_no_export_is_one_complaint(given: list[Any], words: str) -> None:
-    found = rows.read([*given, *[json.dumps(MT)] * bool(given and given[0])])
+    found = imports.read([*given, *[json.dumps(MT)] * bool(given and given[0])])
     assert not isinstance(found, Import)
     assert len(found) == 1
     assert found[0].message.startswith(words)
@@ -181,7 +181,7 @@ def test_the_same_identifier_twice_is_complained_about() -> None:
 
 def test_the_limits_of_the_sandbox_hold_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     two = [MT, {**MT, "id": "m8"}]
-    assert isinstance(rows.read(file_of(*two), Limits(messages=2)), Import)
+    assert isinstance(imports.read(file_of(*two), Limits(messages=2)), Import)
     [only] = errors(*two, REFUSAL, REFUSAL, REFUSAL, limits=Limits(messages=2))
     assert only.startswith("line 4: There are more than 2 messages and refused calls")
     assert errors(MT, limits=Limits(text=10))[0].startswith("line 2: text is")
@@ -193,7 +193,7 @@ def test_the_limits_of_the_sandbox_hold_for_a_file(monkeypatch: pytest.MonkeyPat
 
 def test_a_message_with_a_thousand_attempts_is_too_much_for_one_transaction() -> None:
     attempts = [{**ATTEMPT, "number": number} for number in range(1, 1001)]
-    assert isinstance(rows.read(file_of(MO, {**OWED, "attempts": attempts[:998]})), Import)
+    assert isinstance(imports.read(file_of(MO, {**OWED, "attempts": attempts[:998]})), Import)
     assert errors(MO, {**OWED, "attempts": attempts})[0] == (
         "line 3: m8 has more than 1000 webhook deliveries and attempts. Leave some out."
     )

@@ -31,8 +31,8 @@ from sandbox.model import (
 )
 from sandbox.store import accounts, database, journal, messages, outbox
 from sandbox.store.database import Tx
-from sandbox.transfer import imports, rows
-from sandbox.transfer.rows import Import, Progress
+from sandbox.transfer import identity, imports, rows
+from sandbox.transfer.imports import Import, Progress
 from sandbox.wire.text import measure
 from tests.conftest import Bench, Receiver
 
@@ -179,10 +179,10 @@ def import_into(tx: Tx, lines: Sequence[str], account: str = "default") -> Progr
 
 def importing(tx: Tx, lines: Sequence[str], account: str = "default") -> Iterator[Progress]:
     """Take a file in, one transaction with each step."""
-    found = rows.read(lines)
+    found = imports.read(lines)
     assert isinstance(found, Import), found
-    known = rows.known(found)
-    known.note(rows.look(tx, account, known, span=None))
+    known = found.known()
+    known.note(identity.look(tx, account, known, span=None))
     progress = found.start
     yield progress
     for batch in found.batches():

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.store import messages, outbox
 from sandbox.store.database import Tx
-from sandbox.transfer import rows
+from sandbox.transfer import imports
 from sandbox.transfer.version_1 import translated
 from tests.transfer.test_rows import anew, exported, import_into
 from tests.transfer.test_rows import tx as tx  # the fixture
@@ -97,13 +97,13 @@ NUMBERS = {json.loads(line)["type"]: number for number, line in enumerate(OLD, 1
     ],
 )
 def test_an_error_in_an_old_file_is_told_with_its_line(kind: str, changes: dict[str, Any], words: str) -> None:
-    found = rows.read(changed(NUMBERS[kind], changes))
-    assert not isinstance(found, rows.Import)
+    found = imports.read(changed(NUMBERS[kind], changes))
+    assert not isinstance(found, imports.Import)
     assert str(found[0]).startswith(f"line {NUMBERS[kind]}: {words}"), found
 
 
 def test_an_attempt_has_a_line_of_its_own_in_an_old_file_alone() -> None:
-    found = rows.read(['{"type": "export", "version": 2}', OLD[NUMBERS["attempt"] - 1]])
+    found = imports.read(['{"type": "export", "version": 2}', OLD[NUMBERS["attempt"] - 1]])
     assert [str(each) for each in found] == ['line 2: type is "attempt", which no export of version 2 knows.']  # type: ignore[union-attr]
 
 
