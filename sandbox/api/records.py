@@ -119,7 +119,7 @@ _LINES = _FILE + '{"type": "handset", "id": "2348020000000", …}\n…\n'
     },
 )
 async def export(call: ApiCall) -> Response:
-    """Everything recorded of an account, as JSON Lines: handsets, scenarios, messages, refused calls, webhooks.
+    """Everything recorded of an account, as JSON Lines: handsets, scenarios, messages, calls, webhooks.
 
     Secrets are masked. Nothing is removed.
     """

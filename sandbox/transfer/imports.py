@@ -137,7 +137,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Import:
-    """A file that was read to its end without a complaint, in the file's order."""
+    """A file that was read to its end without an error, in the file's order."""
 
     entries: list[Entry] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # how much of each kind there is
