@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.transfer.imports import UNDER_WAY
 from tests.processes import HANDSET, PATIENCE_S, Receiver, Server, receiving, serving, started, talking
 
 SEED = 9
@@ -286,9 +285,8 @@ class Story:
                             found.messages[each["id"]] = each
                         case "webhook_delivery":
                             found.deliveries[each["id"]] = each
-                        case "attempt":
-                            outcome = "none" if each["error"] == UNDER_WAY else each["outcome"]
-                            found.outcomes.setdefault(each["webhook_delivery_id"], []).append(outcome)
+                            if each["attempts"]:
+                                found.outcomes[each["id"]] = [it["outcome"] or "none" for it in each["attempts"]]
         found.received = Counter(self._receiver.bodies)
         return found
 
@@ -486,9 +484,7 @@ def aftermath(folder: Path, point: str) -> Aftermath:
         with serving(folder, flags) as server:
             server.settle()
             (delivery,) = server.exported("webhook_delivery")
-            outcomes = [
-                "none" if each["error"] == UNDER_WAY else each["outcome"] for each in server.exported("attempt")
-            ]
+            outcomes = [each["outcome"] or "none" for each in delivery["attempts"]]
         return Aftermath(before, list(receiver.bodies), outcomes, delivery)
 
 

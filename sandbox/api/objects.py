@@ -1,38 +1,31 @@
-"""The objects of the control API, made of what the store and the rules know; secrets are masked here and nowhere later.
-
-What each object has is said in sandbox/objects/: a field that is called as in the model is taken from there.
+"""The JSON of every object of the control API: that of the model's nouns is made in objects/from_model.py, the rest,
+of what the store, the rules and the core know, here.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sandbox.clock import Clock, to_iso
 from sandbox.core.waits import Waited
-from sandbox.model import (
-    EXPORTED,
-    Account,
-    Attempt,
-    Direction,
-    Fault,
-    Handset,
-    Message,
-    RecordedRequest,
-    Timer,
-    WebhookDelivery,
-)
+from sandbox.model import EXPORTED, Fault, Timer
 from sandbox.objects import accounts, messages, problems, scenarios, webhooks
 from sandbox.objects.derive import Json, json_from, schema_of
+from sandbox.objects.from_model import account as account
+from sandbox.objects.from_model import attempt as attempt
+from sandbox.objects.from_model import delivery as delivery
+from sandbox.objects.from_model import handset as handset
+from sandbox.objects.from_model import identifier, iso
+from sandbox.objects.from_model import message as message
+from sandbox.objects.from_model import request as request
+from sandbox.objects.from_model import scenario as scenario
 from sandbox.objects.schema import component, nullable, timestamp
-from sandbox.scenario.steps import Cursor, Scenario
-from sandbox.settings import mask_url
+from sandbox.scenario.steps import Cursor
 from sandbox.store.scenarios import Run
-from sandbox.wire.problems import mask
 
 if TYPE_CHECKING:  # which a start can do without
     from sandbox.rules.findings import Finding
     from sandbox.scenario.script import SourceError
-    from sandbox.transfer.rows import Progress
+    from sandbox.transfer.imports import Progress
     from sandbox.webhooks.doctor import Report
 
 
@@ -64,101 +57,9 @@ PLANNED = component(
 )
 
 
-def _iso(at_ms: int | None) -> str | None:
-    return None if at_ms is None else to_iso(at_ms)
-
-
-def _id(letter: str, seq: int | None) -> str | None:
-    return None if seq is None else f"{letter}{seq}"
-
-
-def _text_and_base64(body: bytes) -> tuple[str, str | None]:
-    """Bytes from the wire: as text if they are UTF-8, else as a readable likeness, with base64 beside it."""
-    try:
-        return body.decode(), None
-    except UnicodeDecodeError:
-        return body.decode("utf-8", "replace"), base64.b64encode(body).decode()
-
-
-def _headers(pairs: Sequence[tuple[str, str]]) -> Sequence[Json]:
-    return [{"name": name, "value": value} for name, value in pairs]
-
-
-def message(it: Message) -> Json:
-    mt = it.direction is Direction.MT
-    return json_from(
-        messages.Message,
-        it,
-        from_=it.shortcode if mt else it.msisdn,
-        to=it.msisdn if mt else it.shortcode,
-        at=to_iso(it.at_ms),
-        webhook_delivery_id=_id("w", it.delivery_seq),
-        request_id=f"r{it.seq}" if mt else None,
-    )
-
-
 def waited(it: Waited) -> Json:
     near_misses = [json_from(messages.NearMiss, each, message=message(each.message)) for each in it.near_misses]
     return json_from(messages.Waited, it, messages=list(map(message, it.messages)), near_misses=near_misses)
-
-
-def request(it: RecordedRequest) -> Json:
-    body, body_base64 = _text_and_base64(it.body)
-    answer, answer_base64 = _text_and_base64(it.answer)
-    return json_from(
-        messages.Request,
-        it,
-        at=to_iso(it.at_ms),
-        message_id=f"m{it.seq}" if it.verdict == "accepted" else None,
-        headers=_headers(it.headers),
-        body=body,
-        body_base64=body_base64,
-        answer=answer,
-        answer_base64=answer_base64,
-    )
-
-
-def attempt(it: Attempt) -> Json:
-    outcome = it.outcome
-    body, body_base64 = _text_and_base64(b"" if outcome is None else outcome.body)
-    return json_from(
-        webhooks.Attempt,
-        it,
-        offset_s=it.offset_ms / 1000,
-        started_at=to_iso(it.started_ms),
-        duration_ms=None if outcome is None else round(outcome.duration_ms, 3),
-        outcome=None if outcome is None else outcome.kind,
-        status_code=None if outcome is None else outcome.status_code,
-        error=None if outcome is None else outcome.error or None,
-        response_headers=[] if outcome is None else _headers(outcome.headers),
-        response_body=body,
-        response_body_base64=body_base64,
-    )
-
-
-def delivery(it: WebhookDelivery, attempts: Sequence[Attempt] | None = None) -> Json:
-    """`attempts` is how many were begun, or if they are given, they themselves."""
-    return json_from(
-        webhooks.ListedWebhookDelivery if attempts is None else webhooks.WebhookDeliveryObject,
-        it,
-        message_id=f"m{it.message_seq}",
-        url=mask_url(it.url),
-        created_at=to_iso(it.created_ms),
-        next_attempt_at=_iso(it.next_attempt_ms),
-        redelivery_of=_id("w", it.redelivery_of),
-        body=it.body.decode(),
-        attempts=it.attempts if attempts is None else list(map(attempt, attempts)),
-    )
-
-
-def handset(it: Handset) -> Json:
-    return json_from(accounts.HandsetObject, it, id=it.msisdn)
-
-
-def account(it: Account) -> Json:
-    client_url = None if it.client_url is None else mask_url(it.client_url)
-    retry = list(it.retry_s)
-    return json_from(accounts.AccountObject, it, id=it.name, token=mask(it.token), client_url=client_url, retry=retry)
 
 
 def clock(it: Clock, due: Sequence[Timer], moments: int | None = None) -> Json:
@@ -183,21 +84,6 @@ def imported(it: "Progress") -> Json:
 # Scenarios, faults and findings --------------------------------------------------------------------------------------
 
 
-def scenario(name: str, it: Scenario | None, *, own: bool, source: str | None = None) -> Json:
-    """`it` is None for a source that can no longer be read; with `source` the file is among the keys."""
-    said: Json = {
-        "id": name,
-        "name": name,
-        "description": "" if it is None else it.description,
-        "origin": "own" if own else "built-in",
-        "steps": 0 if it is None else len(it.steps),
-        "rules": 0 if it is None else len(it.rules),
-    }
-    if source is None:
-        return json_from(scenarios.ScenarioObject, **said)
-    return json_from(scenarios.ScenarioWithSource, **said, source=source)
-
-
 def run(it: Run) -> Json:
     """A script's own state is that of its one cursor; a persona has a cursor for each handset."""
     first = it.cursors[0].cursor if it.is_script and it.cursors else Cursor()
@@ -209,7 +95,7 @@ def run(it: Run) -> Json:
         saved=dict(first.saved),
         misses=[json_from(scenarios.Miss, each.miss, message_id=f"m{each.message_seq}") for each in it.misses],
         started_at=to_iso(it.started_ms),
-        ended_at=_iso(it.ended_ms),
+        ended_at=iso(it.ended_ms),
         cursors=[json_from(scenarios.CursorObject, each.cursor, msisdn=each.msisdn) for each in it.cursors],
     )
 
@@ -224,7 +110,7 @@ def finding(it: "Finding") -> Json:
         it,
         at=to_iso(it.at_ms),
         message_ids=[f"m{seq}" for seq in it.message_seqs],
-        webhook_delivery_id=_id("w", it.delivery_seq),
+        webhook_delivery_id=identifier("w", it.delivery_seq),
     )
 
 

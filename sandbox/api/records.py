@@ -102,8 +102,8 @@ def _as_yaml(found: Sequence[Message]) -> str:
 
 # Files -------------------------------------------------------------------------------------------------------------
 
-_LINES = '{"type": "export", "version": 1}\n{"type": "handset", "msisdn": "2348020000000", …}\n…\n'
-_FILE = '{"type": "export", "version": 1}\n'
+_FILE = '{"type": "export", "version": 2}\n'
+_LINES = _FILE + '{"type": "handset", "id": "2348020000000", …}\n…\n'
 
 
 @operation(
@@ -114,14 +114,14 @@ _FILE = '{"type": "export", "version": 1}\n'
         200: (
             Content(
                 media_type="application/jsonl",
-                schema=text("JSON Lines: each line is an object, whose `type` says what it is of."),
+                schema=text("JSON Lines: each line is an object of this API, and its `type`."),
                 example=_LINES,
             ),
         )
     },
 )
 async def export(call: ApiCall) -> Response:
-    """Everything recorded of an account, as JSON Lines: handsets, scenarios, messages, refused calls, webhooks.
+    """Everything recorded of an account, as JSON Lines: handsets, scenarios, messages, calls, webhooks.
 
     Secrets are masked. Nothing is removed.
     """
@@ -160,18 +160,18 @@ async def export(call: ApiCall) -> Response:
     },
 )
 async def import_(call: ApiCall) -> Response:
-    """Take in what an export answered and the account has not yet; of a file with a error, nothing.
+    """Take in what an export answered and the account has not yet; of a file with an error, nothing.
 
     What is there already is told by what it says, counted, and left alone, so that a file may be sent again, and files
     may overlap. Numbers are given anew. Nothing is posted because of it: webhooks that were still owed are cancelled.
     What is wrong is told with the number of its `line`. A file beyond 1 MiB needs the setting `max_control_body`.
     """
-    from sandbox.transfer import rows
+    from sandbox.transfer import imports
 
     settings = call.services.settings
-    limits = rows.Limits(messages=settings.max_messages, text=settings.max_text, body=settings.max_body)
-    found = await asyncio.to_thread(rows.read, call.raw.split(b"\n"), limits)
-    if not isinstance(found, rows.Import):
+    limits = imports.Limits(messages=settings.max_messages, text=settings.max_text, body=settings.max_body)
+    found = await asyncio.to_thread(imports.read, call.raw.split(b"\n"), limits)
+    if not isinstance(found, imports.Import):
         raise InvalidDetailed(*({"field": "body", "message": each.message, "line": each.line} for each in found))
     progress = found.start
     try:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 PART = 768 * 1024
 """Bytes of a part: a sandbox takes 1 MiB, unless its settings say otherwise."""
 
-_FOLLOWING = ("webhook_delivery", "attempt")  # lines that belong to the message before
-
 
 @click.command("export")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Into this file, not to stdout.")
@@ -108,19 +106,19 @@ def _check(written: Sequence[bytes], name: str) -> "Import":
 def _parts(written: Sequence[bytes], found: "Import") -> Iterator[tuple[int, bytes]]:
     """The file in parts, each headed by the file's own first line, and with the number of the line that is its second.
 
-    A message and its webhook deliveries stay together. Of messages that are alike, each says which of them it is, since
+    A message and what belongs to it stay together. Of messages that are alike, each says which of them it is, since
     the one before may be in another part.
     """
-    alike = {each.line: each.occurrence for each in found.entries if each.occurrence > 1}
+    occurrences = {each.line: each.occurrence for each in found.entries}
     start = next(number for number, line in enumerate(written) if line.strip())
     head = written[start]
     part, first, size = [head], start + 2, 0
     for number, line in enumerate(written[start + 1 :], start + 2):
-        if size and size + len(line) > PART and line.strip() and json.loads(line)["type"] not in _FOLLOWING:
+        if size and size + len(line) > PART and number in occurrences:
             yield first, b"\n".join(part)
             part, first, size = [head], number, 0
-        if number in alike:
-            line = json.dumps({**json.loads(line), "occurrence": alike[number]}).encode()
+        if (occurrence := occurrences.get(number) or 1) > 1:
+            line = json.dumps({**json.loads(line), "occurrence": occurrence}).encode()
         part.append(line)
         size += len(line) + 1
     yield first, b"\n".join(part)

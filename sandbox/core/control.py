@@ -40,7 +40,7 @@ from sandbox.store import journal, messages, outbox, retention
 from sandbox.store.database import Database, Queries, Tx
 
 if TYPE_CHECKING:
-    from sandbox.transfer.rows import Import, Progress
+    from sandbox.transfer.imports import Import, Progress
 
 T = TypeVar("T")
 
@@ -300,11 +300,11 @@ class Control:
         Raises StorageError, after which what was yielded last is there; NotFound or Conflict if the account was
         removed or reset, after which nothing of the file is.
         """
-        from sandbox.transfer import rows  # which a start can do without
+        from sandbox.transfer import identity, rows  # which a start can do without
 
-        known, is_all = await asyncio.to_thread(rows.known, found), False
+        known, is_all = await asyncio.to_thread(found.known), False
         while not is_all:
-            seen = await self._database.read(partial(rows.look, account=account, known=known))
+            seen = await self._database.read(partial(identity.look, account=account, known=known))
             known.note(seen)
             is_all = seen.is_all
         progress = found.start

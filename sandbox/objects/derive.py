@@ -6,6 +6,7 @@ does not. Identifiers are strings, times ISO 8601 in UTC, durations carry their 
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -252,6 +253,8 @@ def _errors(wanted: Schema, value: object, at: str) -> Iterator[Error]:
     elif "enum" in wanted and value not in wanted["enum"]:
         allowed = [str(each) for each in wanted["enum"] if each is not None]
         yield Error(at, f"is {_quoted(value)}. It has to be one of {', '.join(allowed)}.{_nearest(value, allowed)}")
+    elif isinstance(value, str) and "pattern" in wanted and not _is_identifier(value, wanted["pattern"]):
+        yield Error(at, f"is {_quoted(value)}. It has to be an identifier such as {wanted['pattern'][1]}12.")
     elif isinstance(value, dict) and "properties" in wanted:
         known = wanted["properties"]
         for key in wanted.get("required", ()):
@@ -291,6 +294,10 @@ _PYTHON: Mapping[str, tuple[type, ...]] = {
 
 def _is(value: object, kind: str) -> bool:
     return isinstance(value, _PYTHON[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def _is_identifier(value: str, pattern: str) -> bool:
+    return len(value) <= 19 and re.fullmatch(pattern, value) is not None  # its number has 63 bits
 
 
 def _below(at: str, key: str) -> str:

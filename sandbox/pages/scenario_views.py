@@ -242,7 +242,7 @@ def _planned(timer: Timer) -> Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """A error with the line that it is about: what stands before the place, at it, and after it."""
+    """An error with the line that it is about: what stands before the place, at it, and after it."""
 
     line: int
     column: int

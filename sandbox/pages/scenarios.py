@@ -137,7 +137,7 @@ def _editor(
     errors: Sequence[views.Marked] = (),
     wrong: str = "",
 ) -> Response:
-    """`was` is the name under which the source is kept already; `wrong` is a error about no place of it."""
+    """`was` is the name under which the source is kept already; `wrong` is an error about no place of it."""
     return page(
         request,
         "scenario_edit.html",

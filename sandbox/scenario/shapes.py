@@ -115,7 +115,7 @@ class Shape(Protocol):
     def schema(self) -> Schema: ...
 
     def read(self, node: Node, name: str, reading: Reading) -> Any:
-        """The value of `node`, which errors call `name`; None after a error."""
+        """The value of `node`, which errors call `name`; None after an error."""
 
 
 @dataclass(frozen=True, slots=True)

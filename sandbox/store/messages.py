@@ -227,18 +227,6 @@ def page(
     )
 
 
-def recorded(db: Queries, *, account: str, after: int, last: int, most: int) -> Sequence[tuple[Message, Submission]]:
-    """Messages with numbers above `after` and up to `last`, oldest first, with the calls that they came in; a routed MO
-    has its own state."""
-    rows = db.execute(
-        f"SELECT {MESSAGES.selected()}, {', '.join(Submission._fields)} FROM messages "
-        f"WHERE {_OF_ACCOUNT} AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most",
-        {"account": account, "after": after, "last": last, "most": most},
-    )
-    width = len(MESSAGES.columns)
-    return [(MESSAGES.read(row[:width]), Submission(*row[width:])) for row in rows]
-
-
 _SESSIONS_IN = 200  # newest messages, so that a long conversation takes no longer
 
 
@@ -324,14 +312,18 @@ def requests_page(
     after: int | None = None,
     before: int | None = None,
     limit: int = 50,
+    newest_first: bool = True,
 ) -> Sequence[RecordedRequest]:
-    """Calls to the gateway, newest first: the account's own, and if `unowned` those whose token belongs to nobody."""
+    """Calls to the gateway, newest first unless told otherwise.
+
+    They are the account's own, and if `unowned` those whose token belongs to nobody.
+    """
     where = "(account = :account OR account IS NULL)" if unowned else _OF_ACCOUNT
     if account is None:  # those of nobody, of which none was accepted: no message has to be looked at
         where, verdict = "account IS NULL", "refused" if verdict is None else verdict
     if verdict in ("accepted", "refused"):
         where += " AND status_code = 200" if verdict == "accepted" else " AND status_code <> 200"
-    return REQUESTS.page(db, where, account=account, after=after, before=before, limit=limit)
+    return REQUESTS.page(db, where, account=account, after=after, before=before, limit=limit, newest_first=newest_first)
 
 
 # Conversations -----------------------------------------------------------------------------------------------------

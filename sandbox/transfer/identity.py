@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sandbox.model import Message, RecordedRequest
-from sandbox.store import journal, messages
+from sandbox.store import journal
 from sandbox.store.database import Queries
-from sandbox.transfer.lines import written_path
 
 Identity = tuple[Any, ...]
 """What tells a message or a refused call from all others; the second value is its moment, `at_ms`."""
@@ -25,34 +24,16 @@ _MESSAGE = (
 _REFUSAL = "SELECT seq, 'refused', at_ms, method, path, body, status_code, answer FROM refusals "
 
 
-def of_message(it: Message, submission: messages.Submission) -> Identity:
+def of_message(it: Message, call: RecordedRequest | None) -> Identity:
     """The identity of a message in a file. An MO has no call, so that body and answer are empty."""
-    return (
-        it.direction,
-        it.at_ms,
-        it.msisdn,
-        it.shortcode,
-        it.text,
-        it.session_id,
-        it.ref_id,
-        it.sent_date,
-        submission.body,
-        submission.answer,
-    )
+    bodies = (b"", b"") if call is None else (call.body, call.answer)
+    numbers = (it.msisdn, it.shortcode)
+    return it.direction, it.at_ms, *numbers, it.text, it.session_id, it.ref_id, it.sent_date, *bodies
 
 
 def of_refusal(it: RecordedRequest) -> Identity:
     """The identity of a refused call in a file."""
     return "refused", it.at_ms, it.method, it.path, it.body, it.status_code, it.answer
-
-
-def _of_message_row(row: Sequence[Any]) -> Identity:
-    return tuple(row[1:])
-
-
-def _of_refusal_row(row: Sequence[Any]) -> Identity:
-    _, kind, at_ms, method, path, *rest = row
-    return kind, at_ms, method, written_path(path), *rest
 
 
 class Seen(NamedTuple):
@@ -105,15 +86,15 @@ def look(db: Queries, account: str, known: Known, span: int | None = SPAN) -> Se
     }
     # By number, as an export reads them; the moments spare the rest of a large account.
     bounds = "WHERE account || '' = :account AND seq > :after AND seq <= :upto AND at_ms BETWEEN :first AND :last"
-    for select, identity in ((_MESSAGE, _of_message_row), (_REFUSAL, _of_refusal_row)):
-        for row in db.execute(f"{select} {bounds} ORDER BY seq", scope):
-            if (key := hash(identity(row))) in known:
-                rows.setdefault(key, []).append(row[0])
+    for select in (_MESSAGE, _REFUSAL):
+        for seq, *identity in db.execute(f"{select} {bounds} ORDER BY seq", scope):
+            if (key := hash(tuple(identity))) in known:
+                rows.setdefault(key, []).append(seq)
     return Seen(rows, upto, upto == last)
 
 
 def is_at(db: Queries, account: str, seq: int, identity: Identity) -> bool:
     """Whether the account has exactly this under that number."""
-    select, read = (_REFUSAL, _of_refusal_row) if identity[0] == "refused" else (_MESSAGE, _of_message_row)
+    select = _REFUSAL if identity[0] == "refused" else _MESSAGE
     row = db.execute(f"{select} WHERE seq = :seq AND account = :account", {"seq": seq, "account": account}).fetchone()
-    return row is not None and read(row) == identity
+    return row is not None and tuple(row[1:]) == identity

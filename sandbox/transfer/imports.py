@@ -1,75 +1,47 @@
-"""What an exported file says, read back: lines into values, or complaints with the numbers of their lines.
+"""What an exported file says, read back: objects of the control API, one a line, or every error with its line.
 
-Nothing is written to the database, and nothing that a file says is believed before it was checked: the sandbox's own
-limits hold, secrets are masked once more, and no URL in it leads anywhere.
+Nothing is written to the database. What one object says is read in to_model.py; here is what concerns several lines.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sandbox.model import (
-    ANSWER_KEPT,
-    MAX_OPAQUE,
-    MAX_PAYLOAD,
     Attempt,
-    DeliveryState,
     Direction,
     Handset,
-    HandsetState,
     Message,
     MessageState,
-    Outcome,
-    OutcomeKind,
-    Problem,
     RecordedRequest,
-    Trigger,
     WebhookDelivery,
 )
-from sandbox.settings import mask_url
-from sandbox.store import messages
+from sandbox.objects import accounts, messages, scenarios, webhooks
+from sandbox.objects.derive import described, part
 from sandbox.store.scenarios import OwnScenario
-from sandbox.transfer import identity
-from sandbox.transfer.identity import Identity
-from sandbox.transfer.lines import (
-    MOST_CHARS,
-    MOST_LINE,
-    LineFields,
-    Wrong,
-    edited_payload,
-    header_name,
-    http_url,
-    mapping,
-    masked,
-    msisdn,
-    nothing,
-    payload,
-    scenario_name,
-    shortcode,
-    values_of,
-)
-from sandbox.wire.problems import quote, strike_of
-from sandbox.wire.text import measure
+from sandbox.transfer import identity, to_model, version_1
+from sandbox.transfer.identity import Identity, Known
+from sandbox.transfer.to_model import MOST_LINE, InvalidLine
+from sandbox.transfer.to_model import Limits as Limits
+from sandbox.wire.problems import quote, unusable_character
+from sandbox.wire.requests import decode_json
 
-VERSION = 1
+VERSION = 2
 BATCH = 200  # rows in one transaction, so that its news fit into a listener's queue
 MOST_LINES = 200_000
 MOST_OWED = 1_000  # webhook deliveries and attempts of one message, which one transaction writes
-MOST_COMPLAINTS = 20
+MOST_ERRORS = 20
+MOST_CHARS = 64 * 1024  # of texts that have no limit of their own
 
-NO_PLACE = "imported:"
-"""Stands before the URL of an imported webhook delivery: it says where the bytes were posted, and nothing connects to
-it. They belong to another sandbox's application."""
-
-UNDER_WAY = "The attempt was under way when this was exported. Whether the application received it is not known."
+_FROM_THE_WIRE = frozenset({"body", "answer", "response_body", "path"})  # which may hold NUL
+_LONG = frozenset({"extra", "source", "text", *_FROM_THE_WIRE, *(f"{name}_base64" for name in _FROM_THE_WIRE)})
 
 
 # What a file says ---------------------------------------------------------------------------------------------------
 
 
-class ImportComplaint(NamedTuple):
+class LineError(NamedTuple):
     """What is wrong with a line, counted from 1."""
 
     line: int
@@ -77,18 +49,6 @@ class ImportComplaint(NamedTuple):
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The sandbox's own limits, which hold for a file as well."""
-
-    messages: int = 10_000  # refused calls the same
-    text: int = 1_600  # characters
-    body: int = 64 * 1024  # bytes of a call
-
-
-DEFAULTS = Limits()
 
 
 @dataclass(slots=True)
@@ -104,18 +64,14 @@ class Texted:
     """A message with the call that it came in, if it is an MT, and its webhook deliveries, if it is an MO."""
 
     message: Message
-    submission: messages.Submission
+    call: RecordedRequest | None = None
     owed: list[Owed] = field(default_factory=list)
 
     @property
-    def weight(self) -> int:
-        """How many rows it is."""
-        return 1 + sum(1 + len(each.attempts) for each in self.owed)
-
-
-class ImportedRefusal(NamedTuple):
-    request: RecordedRequest
-    headers: bytes
+    def counts(self) -> Counter[str]:
+        """How many rows of each kind it is."""
+        attempts = sum(len(each.attempts) for each in self.owed)
+        return +Counter(messages=1, webhook_deliveries=len(self.owed), attempts=attempts)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,36 +79,27 @@ class Entry:
     """What is taken in as a whole, or not at all: a message with all that belongs to it, or one other thing."""
 
     line: int  # where it begins
-    thing: Handset | OwnScenario | Texted | ImportedRefusal
+    thing: Handset | OwnScenario | Texted | RecordedRequest
     identity: Identity | None = None  # of a message or refused call; a handset is told by its number, and so on
-    occurrence: int = 1  # which of those it is that are alike in the file, counted from 1
+    occurrence: int | None = None  # which of those it is that are alike, counted from 1
 
     @property
     def weight(self) -> int:
         """How much of a transaction it takes: rows, but a scenario, which may be long, all of it."""
-        match self.thing:
-            case Texted():
-                return self.thing.weight
-            case OwnScenario():
-                return BATCH
-            case _:
-                return 1
+        return BATCH if isinstance(self.thing, OwnScenario) else self.counts.total()
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def counts(self) -> Counter[str]:
         """How much of each kind it is."""
         match self.thing:
-            case Texted(owed=[]):
-                return {"messages": 1}
-            case Texted(owed=owed):
-                attempts = sum(len(each.attempts) for each in owed)
-                return {"messages": 1, "webhook_deliveries": len(owed), "attempts": attempts}
-            case ImportedRefusal():
-                return {"refusals": 1}
+            case Texted():
+                return self.thing.counts
+            case RecordedRequest():
+                return Counter(refusals=1)
             case OwnScenario():
-                return {"scenarios": 1}
+                return Counter(scenarios=1)
             case _:
-                return {"handsets": 1}
+                return Counter(handsets=1)
 
 
 class Batch(NamedTuple):
@@ -163,10 +110,7 @@ class Batch(NamedTuple):
 
     @property
     def counts(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for each in self.entries:
-            total.update(each.counts)
-        return total
+        return sum((each.counts for each in self.entries), Counter())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +137,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Import:
-    """A file that was read to its end without a complaint, in the file's order."""
+    """A file that was read to its end without an error, in the file's order."""
 
     entries: list[Entry] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # how much of each kind there is
@@ -209,6 +153,10 @@ class Import:
             already_there=Counter(),
             left=self.counts,
         )
+
+    def known(self) -> Known:
+        """What is to be looked for before the first batch is written, until a `look` covers everything."""
+        return Known([each.identity for each in self.entries if each.identity is not None])
 
     def batches(self) -> Iterator[Batch]:
         """All of it, a transaction's worth at a time; each is to be written in turn with `write`."""
@@ -227,34 +175,29 @@ class Import:
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
-def read(lines: Iterable[str | bytes], limits: Limits = DEFAULTS) -> Import | tuple[ImportComplaint, ...]:
-    """What a file holds, or at most `MOST_COMPLAINTS` complaints about it. Changes nothing.
+def read(lines: Iterable[str | bytes], limits: Limits | None = None) -> Import | tuple[LineError, ...]:
+    """What a file holds, or at most `MOST_ERRORS` errors in it. Changes nothing.
 
     The account in the file is for people: what the lines hold goes under whichever account they are written to, and
     that keeps its own settings. Numbers tell the file's things apart, and are given anew.
     """
-    reading = _FileReader(limits)
-    complaints: list[ImportComplaint] = []
+    reading = _FileReader(limits or Limits())
+    found: list[LineError] = []
     for number, each in enumerate(lines, 1):
         try:
             reading.take(number, each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each)
-        except Wrong as wrong:
-            complaints.append(ImportComplaint(number, str(wrong)))
-            if len(complaints) == MOST_COMPLAINTS or not reading.begun or reading.full:
+        except InvalidLine as invalid:
+            found += [LineError(number, message) for message in invalid.args]
+            if len(found) >= MOST_ERRORS or not reading.version or reading.full:
                 break
-    if not complaints:
-        complaints = reading.end()
-    return tuple(complaints) or reading.found
+    return tuple((found or reading.end())[:MOST_ERRORS]) or reading.found
 
 
-_COUNTED = {  # a line's type -> the name under which it is counted
-    "handset": "handsets",
-    "scenario": "scenarios",
-    "message": "messages",
-    "refusal": "refusals",
-    "webhook_delivery": "webhook_deliveries",
-    "attempt": "attempts",
-}
+@part
+class ExportHeader:
+    """The first line of a file."""
+
+    version: int = described(minimum=1)
 
 
 class _FileReader:
@@ -262,280 +205,188 @@ class _FileReader:
 
     def __init__(self, limits: Limits) -> None:
         self.found = Import()
-        self.begun = False
+        self.version = 0  # 0: the first line is still to come
         self.full = False
         self._limits = limits
         self._texted: dict[int, tuple[int, Texted]] = {}  # by the file's numbers, with the line
-        self._alike: dict[Identity, int] = {}
+        self._owed: dict[str, Owed] = {}
         self._recorded = 0
-        self._owed: dict[int, Owed] = {}
 
     def take(self, number: int, text: bytes) -> None:
-        """Read a line. Raises Wrong."""
+        """Read a line. Raises InvalidLine."""
         if number > MOST_LINES:
             self.full = True
-            raise Wrong(f"There are more than {MOST_LINES} lines, which is all that is taken at once. Send less.")
+            raise InvalidLine(f"There are more than {MOST_LINES} lines, which is all that is taken at once. Send less.")
         if not text.strip():
             return
         self.found.lines = number
-        value = values_of(text)
-        kind = value.pop("type", None)
-        if not self.begun and kind != "export":
-            raise Wrong('This is no export of a sandbox. The first line has to be {"type": "export", "version": 1}.')
-        fields = LineFields(value)
-        match kind:
-            case "export":
-                self._begin(fields)
-            case "account":
-                return  # for people; its settings are not taken over
-            case "handset":
-                self.found.entries.append(Entry(line=number, thing=_handset(fields)))
-            case "scenario":
-                self.found.entries.append(Entry(line=number, thing=_scenario(fields)))
-            case "message":
-                self._message(number, fields)
-            case "refusal":
-                it = _refusal(fields, self._limits)
-                self._add(number, it, identity.of_refusal(it.request), fields)
-            case "webhook_delivery":
-                self._delivery(fields)
-            case "attempt":
-                self._attempt(fields)
-            case _:
-                raise Wrong(f"type is {quote(kind)}, which no export of version {VERSION} knows.")
-        fields.done()
-        if kind in _COUNTED:
-            self.found.counts[_COUNTED[kind]] += 1
+        value = _object_in(text)
+        if not self.version:
+            self._begin(value)
+            return
+        for each in version_1.translated(value) if self.version == 1 else [value]:
+            self._take(number, each)
 
-    def end(self) -> list[ImportComplaint]:
+    def end(self) -> list[LineError]:
         """What only the whole file tells."""
-        if not self.begun:
-            return [ImportComplaint(1, "The file is empty. Send what an export answered.")]
-        complaints = []
+        if not self.version:
+            return [LineError(1, "The file is empty. Send what an export answered.")]
+        errors = []
         for number, it in self._texted.values():
             there = [each.delivery.seq for each in it.owed]
             wanted = it.message.delivery_seq
             if wanted is not None and wanted not in there:
-                complaints.append(
-                    ImportComplaint(number, f"webhook_delivery_id is w{wanted}, which no line gives to it.")
-                )
+                errors.append(LineError(number, f"webhook_delivery_id is w{wanted}, which no line gives to it."))
             elif there:
                 it.message = replace(it.message, state=MessageState.ROUTED, delivery_seq=wanted or there[0])
-        return complaints[:MOST_COMPLAINTS]
+            for each in it.owed:
+                each.delivery = to_model.attempted(each.delivery, each.attempts)
+        alike: Counter[Identity] = Counter()
+        for entry in self.found.entries:
+            self.found.counts.update(entry.counts)
+            if isinstance(entry.thing, Texted):
+                entry.identity = identity.of_message(entry.thing.message, entry.thing.call)
+            elif isinstance(entry.thing, RecordedRequest):
+                entry.identity = identity.of_refusal(entry.thing)
+            if entry.identity is not None:
+                alike[entry.identity] += 1
+                entry.occurrence = entry.occurrence or alike[entry.identity]
+        return errors
 
-    def _begin(self, fields: LineFields) -> None:
-        if self.begun:
-            raise Wrong("Here another export begins. Send one at a time.")
-        if (version := fields.whole("version", 1, 1_000_000)) != VERSION:
-            raise Wrong(f"The export is of version {version}; this sandbox reads version {VERSION}.")
-        self.begun = True
+    def _begin(self, value: dict[str, Any]) -> None:
+        if value.pop("type", None) != "export":
+            header = f'{{"type": "export", "version": {VERSION}}}'
+            raise InvalidLine(f"This is no export of a sandbox. The first line has to be {header}.")
+        version = to_model.read(ExportHeader, value, self._limits).version
+        if version > VERSION:
+            raise InvalidLine(f"The export is of version {version}; this sandbox reads versions 1 to {VERSION}.")
+        self.version = version
 
-    def _message(self, number: int, fields: LineFields) -> None:
-        it = Texted(*_message(fields, self._limits))
+    def _take(self, number: int, value: dict[str, Any]) -> None:
+        """Take in one object of version 2, or an attempt of version 1, which has a line of its own there."""
+        match kind := value.pop("type", None):
+            case "export":
+                raise InvalidLine("Here another export begins. Send one at a time.")
+            case "account":
+                pass  # for people; its settings are not taken over
+            case "handset":
+                self._add(number, to_model.handset(to_model.read(accounts.HandsetObject, value, self._limits)))
+            case "scenario":
+                self._add(number, to_model.scenario(to_model.read(scenarios.ScenarioWithSource, value, self._limits)))
+            case "message":
+                self._message(number, value)
+            case "request":
+                self._request(number, value)
+            case "webhook_delivery":
+                self._delivery(to_model.read(webhooks.WebhookDeliveryObject, value, self._limits))
+            case "attempt" if self.version == 1:
+                delivery_id = value.pop("webhook_delivery_id", None)
+                if (owed := self._owed.get(str(delivery_id))) is None:
+                    raise InvalidLine(f"webhook_delivery_id is {quote(delivery_id)}, which no line before has.")
+                self._attempt(owed, to_model.read(webhooks.Attempt, value, self._limits))
+            case _:
+                raise InvalidLine(f"type is {quote(kind)}, which no export of version {self.version} knows.")
+
+    def _add(self, number: int, thing: Handset | OwnScenario | Texted | RecordedRequest, nth: object = None) -> None:
+        """Add an entry; `nth` is its occurrence, if the line states one."""
+        if isinstance(thing, Texted | RecordedRequest):
+            if self._recorded == self._limits.messages:
+                self.full = True
+                raise InvalidLine(
+                    f"There are more than {self._limits.messages} messages and refused calls, which is all that this "
+                    "sandbox keeps. Send less, or raise max_messages."
+                )
+            self._recorded += 1
+        if nth is not None and not (type(nth) is int and 1 <= nth <= MOST_LINES):
+            raise InvalidLine(f"occurrence is {quote(nth)}. It has to be a whole number from 1 to {MOST_LINES}.")
+        self.found.entries.append(Entry(line=number, thing=thing, occurrence=nth))
+
+    def _message(self, number: int, value: dict[str, Any]) -> None:
+        nth = value.pop("occurrence", None)
+        it = Texted(to_model.message(to_model.read(messages.Message, value, self._limits)))
         if it.message.seq in self._texted:
-            raise Wrong(f"id is {it.message.id}, as on line {self._texted[it.message.seq][0]}. Each message has one.")
+            line, _ = self._texted[it.message.seq]
+            raise InvalidLine(f"id is {it.message.id}, as on line {line}. Each message has one.")
         self._texted[it.message.seq] = number, it
-        self._add(number, it, identity.of_message(it.message, it.submission), fields)
+        self._add(number, it, nth)
 
-    def _add(self, number: int, it: Texted | ImportedRefusal, told_by: Identity, fields: LineFields) -> None:
-        if self._recorded == self._limits.messages:
-            self.full = True
-            raise Wrong(
-                f"There are more than {self._limits.messages} messages and refused calls, which is all that this "
-                "sandbox keeps. Send less, or raise max_messages."
-            )
-        self._recorded += 1
-        self._alike[told_by] = alike = self._alike.get(told_by, 0) + 1
-        stated = fields.optional("occurrence", partial(fields.whole, least=1, most=MOST_LINES))
-        self.found.entries.append(Entry(line=number, thing=it, identity=told_by, occurrence=stated or alike))
+    def _request(self, number: int, value: dict[str, Any]) -> None:
+        """A refused call, or that of an MT message on a line before."""
+        nth = value.pop("occurrence", None)
+        it = to_model.read(messages.Request, value, self._limits)
+        if it.verdict == "refused":
+            self._add(number, to_model.request(it), nth)
+            return
+        of = self._of(it.message_id)
+        if of is None or of.message.direction is Direction.MO or of.call is not None:
+            wanted = it.message_id or "null"
+            raise InvalidLine(f"message_id is {wanted}, which is no message on a line before that lacks a call.")
+        of.call = to_model.request(it)
 
-    def _delivery(self, fields: LineFields) -> None:
-        message_seq = fields.identifier("message_id", "m")
-        _, owner = self._texted.get(message_seq, (0, None))
-        if owner is None or owner.message.direction is Direction.MT:
-            raise Wrong(f"message_id is m{message_seq}, which is no message of a handset on a line before.")
-        it = Owed(_delivery(fields, owner.message))
-        if it.delivery.seq in self._owed:
-            raise Wrong(f"id is {it.delivery.id}, as on a line before. Each webhook delivery has one.")
-        former = it.delivery.redelivery_of
-        if former is not None and former not in [each.delivery.seq for each in owner.owed]:
-            raise Wrong(f"redelivery_of is w{former}, which is none of the same message on a line before.")
-        self._owed[it.delivery.seq] = it
-        owner.owed.append(it)
-        _bounded(owner)
+    def _of(self, message_id: str | None) -> Texted | None:
+        _, found = self._texted.get(int((message_id or "m0")[1:]), (0, None))
+        return found
 
-    def _attempt(self, fields: LineFields) -> None:
-        delivery_seq = fields.identifier("webhook_delivery_id", "w")
-        owner = self._owed.get(delivery_seq)
-        if owner is None:
-            raise Wrong(f"webhook_delivery_id is w{delivery_seq}, which no line before has.")
-        it = _attempt(fields, delivery_seq)
-        if it.number != len(owner.attempts) + 1:
-            raise Wrong(f"number is {it.number}. The next attempt of w{delivery_seq} is {len(owner.attempts) + 1}.")
-        owner.attempts.append(it)
-        owner.delivery = replace(owner.delivery, attempts=it.number)
-        _bounded(self._texted[owner.delivery.message_seq][1])
+    def _delivery(self, it: webhooks.WebhookDeliveryObject) -> None:
+        of = self._of(it.message_id)
+        if of is None or of.message.direction is Direction.MT:
+            raise InvalidLine(f"message_id is {it.message_id}, which is no message of a handset on a line before.")
+        owed = Owed(to_model.delivery(it, of.message))
+        if owed.delivery.id in self._owed:
+            raise InvalidLine(f"id is {it.id}, as on a line before. Each webhook delivery has one.")
+        former = owed.delivery.redelivery_of
+        if former is not None and former not in [each.delivery.seq for each in of.owed]:
+            raise InvalidLine(f"redelivery_of is w{former}, which is none of the same message on a line before.")
+        self._owed[owed.delivery.id] = owed
+        of.owed.append(owed)
+        _check_weight(of)
+        for each in it.attempts:
+            self._attempt(owed, each)
 
-
-def _bounded(it: Texted) -> None:
-    if it.weight > MOST_OWED:
-        raise Wrong(f"{it.message.id} has more than {MOST_OWED} webhook deliveries and attempts. Leave some out.")
+    def _attempt(self, owed: Owed, it: webhooks.Attempt) -> None:
+        if it.number != len(owed.attempts) + 1:
+            number = len(owed.attempts) + 1
+            raise InvalidLine(f"number is {it.number}. The next attempt of {owed.delivery.id} is {number}.")
+        owed.attempts.append(to_model.attempt(it, owed.delivery.seq))
+        _check_weight(self._texted[owed.delivery.message_seq][1])
 
 
-def _handset(fields: LineFields) -> Handset:
-    return Handset(
-        account="",
-        msisdn=fields("msisdn", "a phone number in international form", msisdn),
-        label=fields.text("label", 80),
-        telco=fields.text("telco", 40, least=1),
-        state=fields.choice("state", HandsetState),
-    )
+def _check_weight(it: Texted) -> None:
+    if it.counts.total() > MOST_OWED:
+        raise InvalidLine(f"{it.message.id} has more than {MOST_OWED} webhook deliveries and attempts. Leave some out.")
 
 
-def _scenario(fields: LineFields) -> OwnScenario:
-    name = fields("name", "1 to 64 of: a-z, 0-9, point, hyphen, underscore", scenario_name)
-    source = fields.text("source", MOST_LINE)
-    from sandbox.scenario import script  # brings a YAML parser along, which few files need
-
-    found = script.read(source, name=f"{name}.yaml")
-    if isinstance(found, tuple):
-        raise Wrong(f"The scenario cannot be read: {found[0]}")
-    return OwnScenario(account="", name=name, source=source, changed_ms=fields.moment("changed_at"))
+# What any line is ----------------------------------------------------------------------------------------------------
 
 
-def _message(fields: LineFields, limits: Limits) -> tuple[Message, messages.Submission]:
-    direction = fields.choice("direction", Direction)
-    is_mt = direction is Direction.MT
-    text = fields.text("text", limits.text)
-    for name in ("encoding", "segments"):  # for people; they follow from the text
-        fields(name, "left out", lambda _: None)
-    measured = measure(text)
-    state = fields.choice("state", MessageState)
-    return Message(
-        seq=fields.identifier("id", "m"),
-        account="",
-        direction=direction,
-        msisdn=fields("to" if is_mt else "from", "a phone number in international form", msisdn),
-        shortcode=fields("from" if is_mt else "to", "a shortcode of 3 to 15 digits", shortcode),
-        text=text,
-        session_id=fields.text("session_id", MAX_OPAQUE, least=1),
-        ref_id=fields.optional("ref_id", partial(fields.text, most=MAX_OPAQUE)),
-        sent_date=fields.text("sent_date", MOST_CHARS),
-        at_ms=fields.moment("at"),
-        telco=fields.text("telco", 40, least=1),
-        encoding=measured.encoding,
-        segments=measured.segments,
-        state=(state if state is MessageState.ACCEPTED else MessageState.ARRIVED) if is_mt else MessageState.UNROUTED,
-        extra=fields("extra", "an object", mapping),
-        warnings=fields.texts("warnings"),
-        delivery_seq=None if is_mt else fields.optional("webhook_delivery_id", partial(fields.identifier, letter="w")),
-    ), _submission(fields, limits)
+def _object_in(text: bytes) -> dict[str, Any]:
+    """The JSON object in a line, which holds nothing that cannot be stored. Raises InvalidLine."""
+    if len(text) > MOST_LINE:
+        raise InvalidLine(f"The line is longer than {MOST_LINE} bytes, which no line of an export is.")
+    try:
+        value = decode_json(text)
+    except ValueError as error:
+        raise InvalidLine(f"This is not JSON: {error}. Each line has to be one JSON object.") from None
+    if not isinstance(value, dict):
+        raise InvalidLine("This is JSON, but not an object. Each line has to be one JSON object.")
+    is_escaped = b"\\u" in text  # what is raw and cannot be stored is no JSON, or no UTF-8
+    for name, each in _strings(value, ""):
+        usable = each.replace("\0", "") if name in _FROM_THE_WIRE else each
+        if is_escaped and (character := unusable_character(usable)):
+            raise InvalidLine(f"The line holds {character}, which cannot be stored. Leave it out.")
+        if len(each) > MOST_CHARS and name not in _LONG:
+            raise InvalidLine(f"{name} has {len(each)} characters. At most {MOST_CHARS} are accepted.")
+    return value
 
 
-def _submission(fields: LineFields, limits: Limits) -> messages.Submission:
-    """The call that an MT message came in; an MO message has none."""
-    fields.optional("webhook_delivery_id", lambda _: None)
-    call = LineFields(fields("request", "an object", mapping), "request: ")
-    if not call:
-        return messages.Submission(client="", headers=b"", body=b"", answer=b"")
-    found = messages.Submission(
-        client=call.text("client", 255),
-        headers=messages.header_lines(call.each("headers", _header)),
-        body=call.wire("body", limits.body),
-        answer=call.wire("answer", MOST_LINE),
-    )
-    call.done()
-    return found
-
-
-def _refusal(fields: LineFields, limits: Limits) -> ImportedRefusal:
-    lines = messages.header_lines(fields.each("headers", _header))
-    request = RecordedRequest(
-        seq=fields.identifier("id", "r"),
-        account=None,
-        at_ms=fields.moment("at"),
-        method=fields.text("method", MOST_CHARS),
-        path=fields.text("path", MOST_CHARS),
-        client=fields.text("client", 255),
-        headers=(),
-        body=fields.wire("body", limits.body),
-        status_code=fields.whole("status_code", 0, 599),  # 0: a fault that let nothing be answered
-        answer=fields.wire("answer", MOST_LINE),
-        problems=fields.each("problems", _problem),
-        warnings=(),
-    )
-    return ImportedRefusal(request, lines)
-
-
-def _problem(fields: LineFields) -> Problem:
-    return Problem(
-        field=fields.optional("field", partial(fields.text, most=MOST_CHARS)),
-        code=fields.text("code", MOST_CHARS),
-        message=fields.text("message", MOST_CHARS),
-        hint=fields.text("hint", MOST_CHARS),
-    )
-
-
-def _header(fields: LineFields) -> tuple[bytes, bytes]:
-    name = fields("name", "the name of a header", header_name)
-    value = fields.wire("value", MOST_CHARS)
-    if b"\n" in value:
-        raise Wrong("headers: value holds a line break. Leave it out.")
-    shown = value.decode("utf-8", "replace")
-    return name.encode("latin-1"), value if masked(name, shown) == shown else masked(name, shown).encode()
-
-
-def _delivery(fields: LineFields, message: Message) -> WebhookDelivery:
-    state = fields.choice("state", DeliveryState)
-    edited = fields.flag("edited")
-    if edited:
-        body = fields("body", f"a string of at most {MAX_PAYLOAD} bytes", edited_payload)
-    else:
-        body = fields("body", "the JSON of a two-way SMS as a string", payload)
-    return WebhookDelivery(
-        seq=fields.identifier("id", "w"),
-        message_seq=message.seq,
-        account="",
-        msisdn=message.msisdn,
-        shortcode=message.shortcode,
-        url=NO_PLACE + mask_url(fields("url", "an address that begins with http:// or https://", http_url)),
-        body=body,
-        state=DeliveryState.CANCELLED if state.open else state,  # what is open is owed by another sandbox
-        created_ms=fields.moment("created_at"),
-        retries_used=fields.whole("retries_used", 0, 1000),
-        first_failed_ms=fields.optional("first_failed_at", fields.moment),
-        redelivery_of=fields.optional("redelivery_of", partial(fields.identifier, letter="w")),
-        edited=edited,
-    )
-
-
-def _attempt(fields: LineFields, delivery_seq: int) -> Attempt:
-    kind = fields.choice("outcome", OutcomeKind)
-    status: int | None = None
-    if kind is OutcomeKind.ANSWERED:
-        status = fields.whole("status_code", 100, 599)
-    else:
-        fields("status_code", "null where nothing was answered", nothing)
-    it = Attempt(
-        delivery_seq=delivery_seq,
-        number=fields.whole("number", 1, MOST_LINES),
-        trigger=fields.choice("trigger", Trigger),
-        started_ms=fields.moment("started_at"),
-        offset_ms=round(fields.number("offset_s", 1e10) * 1000),
-    )
-    outcome = Outcome(
-        kind=kind,
-        duration_ms=fields.number("duration_ms", 1e12),
-        status_code=status,
-        headers=fields.each("response_headers", _answered_header),
-        body=fields.wire("response_body", ANSWER_KEPT),
-        error=fields.text("error", MOST_CHARS),
-    )
-    warnings = fields.texts("warnings")
-    fault_seq, withheld = strike_of((*warnings, outcome.error))
-    return replace(it, outcome=replace(outcome, fault_seq=fault_seq, withheld=withheld), warnings=warnings)
-
-
-def _answered_header(fields: LineFields) -> tuple[str, str]:
-    name = fields.text("name", MOST_CHARS)
-    return name, masked(name, fields.text("value", MOST_CHARS))
+def _strings(value: object, name: str) -> Iterator[tuple[str, str]]:
+    """All strings in a JSON value, keys included, each with the key that it stands under."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield name, key
+            yield from _strings(each, name if name == "extra" else key)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each, name)

@@ -1,60 +1,30 @@
 """Export and import of what is recorded of an account: rows into JSON Lines, and what such a file says into rows.
 
-Secrets are masked on the way out. See imports.py for how a file is read, and api/records.py for the calls.
+A line of an export is an object of the control API. See imports.py for how a file is read, and api/records.py for the
+calls.
 """
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sandbox.clock import to_iso
 from sandbox.errors import Conflict, NotFound
-from sandbox.model import Attempt, Direction, EventType, Handset, Message, Outcome, OutcomeKind, WebhookDelivery
-from sandbox.settings import mask_url
+from sandbox.model import Attempt, Direction, EventType, Handset, Message, RecordedRequest, WebhookDelivery
+from sandbox.objects import from_model
+from sandbox.scenario import catalogue
+from sandbox.scenario.steps import Scenario
 from sandbox.store import accounts, journal, messages, outbox, scenarios
 from sandbox.store.database import Queries, Tx
 from sandbox.store.scenarios import OwnScenario
 from sandbox.transfer import identity
 from sandbox.transfer.identity import Identity, Known, Seen, look
-from sandbox.transfer.imports import (
-    NO_PLACE,
-    UNDER_WAY,
-    VERSION,
-    Batch,
-    Entry,
-    Import,
-    ImportComplaint,
-    ImportedRefusal,
-    Limits,
-    Owed,
-    Progress,
-    Texted,
-    read,
-)
-from sandbox.transfer.lines import headers, line, masked, wire, written_path
-from sandbox.wire.problems import mask, quote
+from sandbox.transfer.imports import VERSION, Batch, Entry, Owed, Texted
+from sandbox.transfer.to_model import NO_PLACE, UNDER_WAY, masked
+from sandbox.wire.problems import quote
 
-__all__ = [
-    "Batch",
-    "ExportPosition",
-    "Import",
-    "ImportComplaint",
-    "Known",
-    "Limits",
-    "Progress",
-    "Written",
-    "export",
-    "known",
-    "look",
-    "page",
-    "read",
-    "write",
-]
-
-PAGE = 50  # messages and refused calls that are read at once: each may have long bodies, and attempts with theirs
+PAGE = 50  # messages and calls that are read at once: each may have long bodies, and attempts with theirs
 HANDSETS = 500  # the same of handsets
 
 
@@ -84,143 +54,70 @@ def page(
     """The next lines, each with its line break, and where to go on; None: that was all.
 
     Each page may be another read, so that a slow listener keeps nobody from the database. A message comes together
-    with its webhook deliveries and their attempts. Raises NotFound.
+    with the call that it came in, or with its webhook deliveries. Raises NotFound.
     """
     if cursor is None:
-        return [line("export", version=VERSION), _account(db, account)], ExportPosition("", 0, journal.last_seq(db))
+        return [_line("export", {"version": VERSION}), _account(db, account)], ExportPosition(
+            "", 0, journal.last_seq(db)
+        )
     if cursor.handset is not None:
         return _handsets(db, account, cursor)
-    scope: dict[str, Any] = {"account": account, "after": cursor.seq, "last": cursor.last, "most": PAGE}
-    sent = messages.recorded(db, **scope)
-    bounds = "WHERE account || '' = :account AND seq > :after AND seq <= :last ORDER BY seq LIMIT :most"
-    refused = db.execute(_REFUSALS + bounds, scope).fetchall()
-    found = [*((it.seq, _message(db, it, call)) for it, call in sent), *((row[0], _refusal(row)) for row in refused)]
-    found = sorted(found, key=itemgetter(0))[:PAGE]
-    lines = [each for _, written in found for each in written]
-    return lines, cursor._replace(seq=found[-1][0]) if len(found) == PAGE else None
+    after, before = cursor.seq, cursor.last + 1
+    sent = messages.page(db, account=account, after=after, before=before, limit=PAGE, newest_first=False)
+    calls = messages.requests_page(
+        db, account=account, unowned=False, after=after, before=before, limit=PAGE, newest_first=False
+    )
+    by_number: defaultdict[int, list[Message | RecordedRequest]] = defaultdict(list)
+    for found in (sent, calls):  # the call after its message, which has the same number
+        for it in found:
+            by_number[it.seq].append(it)
+    numbers = sorted(by_number)[:PAGE]
+    lines = [line for seq in numbers for it in by_number[seq] for line in _recorded(db, it)]
+    return lines, cursor._replace(seq=numbers[-1]) if len(numbers) == PAGE else None
 
 
-_REFUSALS = """
-SELECT seq, at_ms, method, path, client, headers, body, status_code, answer, problems FROM refusals
-"""
-
-
-def _iso(at_ms: int | None) -> str | None:
-    return None if at_ms is None else to_iso(at_ms)
+def _line(kind: str, value: Mapping[str, object]) -> str:
+    """One line of a file, with its break: in ASCII, so that it is one for every reader, and harmless in a terminal."""
+    return json.dumps({"type": kind, **value}) + "\n"
 
 
 def _account(db: Queries, name: str) -> str:
     for it in accounts.stored(db):
         if it.name == name:
-            return line(
-                "account",
-                name=it.name,
-                token=mask(it.token),
-                shortcodes=it.shortcodes,
-                client_url=None if it.client_url is None else mask_url(it.client_url),
-                callback_auth=it.callback_auth,
-                msisdn_format=it.msisdn_format,
-                revision=it.revision,
-                strict=it.strict,
-                success_body=it.success_body,
-                retry=it.retry_s,
-                order=it.order,
-            )
+            return _line("account", from_model.account(it))
     raise NotFound(f"There is no account {quote(name)}.")
 
 
 def _handsets(db: Queries, account: str, cursor: ExportPosition) -> tuple[Sequence[str], ExportPosition | None]:
     """A page of handsets, and after the last of them the scenarios."""
     found = messages.handsets(db, account, after=cursor.handset or "", limit=HANDSETS)
-    lines = [line("handset", msisdn=it.msisdn, label=it.label, telco=it.telco, state=it.state) for it in found]
+    lines = [_line("handset", from_model.handset(it)) for it in found]
     if len(found) == HANDSETS:
         return lines, cursor._replace(handset=found[-1].msisdn)
-    for it in scenarios.own(db, account):
-        lines.append(line("scenario", name=it.name, source=it.source, changed_at=to_iso(it.changed_ms)))
+    for own in scenarios.own(db, account):
+        known = catalogue.read(own.source)
+        scenario = known if isinstance(known, Scenario) else None  # None: an older sandbox understood it
+        lines.append(_line("scenario", from_model.scenario(own.name, scenario, own=True, source=own.source)))
     return lines, cursor._replace(handset=None)
 
 
-def _message(db: Queries, it: Message, call: messages.Submission) -> Iterator[str]:
-    is_mt = it.direction is Direction.MT
-    request = {
-        "client": call.client or "",
-        "headers": headers(call.headers),
-        "body": wire(call.body),
-        "answer": wire(call.answer),
-    }
-    yield line(
-        "message",
-        id=it.id,
-        direction=it.direction,
-        **{"from": it.shortcode if is_mt else it.msisdn},
-        to=it.msisdn if is_mt else it.shortcode,
-        text=it.text,
-        session_id=it.session_id,
-        ref_id=it.ref_id,
-        sent_date=it.sent_date,
-        at=to_iso(it.at_ms),
-        telco=it.telco,
-        encoding=it.encoding,
-        segments=it.segments,
-        state=it.state,
-        extra=it.extra,
-        warnings=it.warnings,
-        webhook_delivery_id=None if it.delivery_seq is None else f"w{it.delivery_seq}",
-        request=request if is_mt else None,
-    )
-    if not is_mt:
-        for delivery in outbox.of_message(db, it.seq):
-            yield from _delivery(db, delivery)
+def _recorded(db: Queries, it: Message | RecordedRequest) -> Iterator[str]:
+    if isinstance(it, RecordedRequest):
+        yield _line("request", from_model.request(it))
+        return
+    yield _line("message", from_model.message(it))
+    if it.direction is Direction.MO:
+        for each in outbox.of_message(db, it.seq):
+            attempts = [_without_secrets(attempt) for attempt in outbox.attempts(db, each.seq)]
+            owed = replace(each, url=each.url.removeprefix(NO_PLACE))
+            yield _line("webhook_delivery", from_model.delivery(owed, attempts))
 
 
-def _refusal(row: Sequence[Any]) -> Iterator[str]:
-    names = ("field", "code", "message", "hint")
-    yield line(
-        "refusal",
-        id=f"r{row[0]}",
-        at=to_iso(row[1]),
-        method=row[2],
-        path=written_path(row[3]),
-        client=row[4],
-        headers=headers(row[5]),
-        body=wire(row[6]),
-        status_code=row[7],
-        answer=wire(row[8]),
-        problems=[dict(zip(names, each, strict=True)) for each in json.loads(row[9])],
-    )
-
-
-def _delivery(db: Queries, it: WebhookDelivery) -> Iterator[str]:
-    yield line(
-        "webhook_delivery",
-        id=it.id,
-        message_id=f"m{it.message_seq}",
-        url=mask_url(it.url.removeprefix(NO_PLACE)),
-        body=it.body.decode(),
-        state=it.state,
-        created_at=to_iso(it.created_ms),
-        retries_used=it.retries_used,
-        first_failed_at=_iso(it.first_failed_ms),
-        redelivery_of=None if it.redelivery_of is None else f"w{it.redelivery_of}",
-        edited=it.edited,
-    )
-    for each in outbox.attempts(db, it.seq):
-        outcome = each.outcome or Outcome(kind=OutcomeKind.INTERRUPTED, duration_ms=0, error=UNDER_WAY)
-        yield line(
-            "attempt",
-            webhook_delivery_id=it.id,
-            number=each.number,
-            trigger=each.trigger,
-            started_at=to_iso(each.started_ms),
-            offset_s=each.offset_ms / 1000,
-            outcome=outcome.kind,
-            duration_ms=outcome.duration_ms,
-            status_code=outcome.status_code,
-            response_headers=[{"name": name, "value": masked(name, value)} for name, value in outcome.headers],
-            response_body=wire(outcome.body),
-            error=outcome.error,
-            warnings=each.warnings,
-        )
+def _without_secrets(it: Attempt) -> Attempt:
+    if it.outcome is None:
+        return it
+    headers = tuple((name, masked(name, value)) for name, value in it.outcome.headers)
+    return replace(it, outcome=replace(it.outcome, headers=headers))
 
 
 # Import -------------------------------------------------------------------------------------------------------------
@@ -232,11 +129,6 @@ class Written(NamedTuple):
 
     counts: Counter[str]
     seen: Seen
-
-
-def known(found: Import) -> Known:
-    """What is to be looked for before the first batch of a file is written, until a `look` covers everything."""
-    return Known([each.identity for each in found.entries if each.identity is not None])
 
 
 def write(tx: Tx, account: str, batch: Batch, known: Known, *, at_ms: int) -> Written:
@@ -303,13 +195,14 @@ def _write_entry(tx: Tx, account: str, entry: Entry, here: _Here, at_ms: int) ->
         case Handset() as handset:
             return {"handsets": int(_write_handset(tx, replace(handset, account=account), at_ms))}
         case OwnScenario() as scenario:
-            return {"scenarios": int(_write_scenario(tx, replace(scenario, account=account), at_ms))}
-        case Texted() | ImportedRefusal() as recorded:
+            return {"scenarios": int(_write_scenario(tx, replace(scenario, account=account, changed_ms=at_ms)))}
+        case Texted() | RecordedRequest() as recorded:
             return _write_recorded(tx, account, entry, recorded, here)
 
 
-def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | ImportedRefusal, here: _Here) -> Mapping[str, int]:
+def _write_recorded(tx: Tx, account: str, entry: Entry, it: Texted | RecordedRequest, here: _Here) -> Mapping[str, int]:
     assert entry.identity is not None
+    assert entry.occurrence is not None
     alike = here.alike(entry.identity)
     if len(alike) >= entry.occurrence:
         return _complete(tx, account, alike[entry.occurrence - 1], it) if isinstance(it, Texted) else {}
@@ -326,30 +219,40 @@ def _write_handset(tx: Tx, handset: Handset, at_ms: int) -> bool:
     return True
 
 
-def _write_scenario(tx: Tx, scenario: OwnScenario, at_ms: int) -> bool:
+def _write_scenario(tx: Tx, scenario: OwnScenario) -> bool:
     if scenarios.get_own(tx, scenario.account, scenario.name) is not None:
         return False
     scenarios.put(tx, scenario)
-    journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=at_ms, account=scenario.account)
+    journal.record(tx, EventType.SCENARIO_CHANGED, at_ms=scenario.changed_ms, account=scenario.account)
     return True
 
 
-def _write_refusal(tx: Tx, account: str, it: ImportedRefusal) -> int:
-    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=it.request.at_ms, account=account)
-    messages.insert_refusal(tx, replace(it.request, seq=seq, account=account), it.headers)
+def _write_refusal(tx: Tx, account: str, it: RecordedRequest) -> int:
+    seq = journal.announce(tx, EventType.MESSAGE_REFUSED, at_ms=it.at_ms, account=account)
+    messages.insert_refusal(tx, replace(it, seq=seq, account=account), _header_lines(it))
     return seq
 
 
+def _header_lines(it: RecordedRequest) -> bytes:
+    return messages.header_lines((name.encode(), value.encode()) for name, value in it.headers)
+
+
 def _write_texted(tx: Tx, account: str, it: Texted) -> int:
-    is_mt = it.message.direction is Direction.MT
-    news = EventType.MESSAGE_SUBMITTED if is_mt else EventType.MESSAGE_ORIGINATED
+    news = EventType.MESSAGE_SUBMITTED if it.message.direction is Direction.MT else EventType.MESSAGE_ORIGINATED
     seq = journal.announce(tx, news, at_ms=it.message.at_ms, account=account, msisdn=it.message.msisdn)
     numbers: dict[int | None, int] = {}  # of the webhook deliveries: the file's -> ours
     for owed in it.owed:
         _write_owed(tx, account, seq, owed, numbers, is_first=not numbers)
     message = replace(it.message, seq=seq, account=account, delivery_seq=numbers.get(it.message.delivery_seq))
-    messages.insert_imported(tx, message, it.submission)
+    messages.insert_imported(tx, message, _submission(it.call))
     return seq
+
+
+def _submission(call: RecordedRequest | None) -> messages.Submission:
+    """The call that a message came in, as it is kept with the message."""
+    if call is None:
+        return messages.Submission(client="", headers=b"", body=b"", answer=b"")
+    return messages.Submission(client=call.client, headers=_header_lines(call), body=call.body, answer=call.answer)
 
 
 def _write_owed(
@@ -370,7 +273,6 @@ def _write_owed(
         account=account,
         message_seq=message_seq,
         redelivery_of=numbers.get(old.redelivery_of),
-        next_attempt_ms=None,
     )
     outbox.insert(tx, delivery)
     for attempt in owed.attempts:
@@ -429,14 +331,13 @@ def _complete_delivery(tx: Tx, there: WebhookDelivery, owed: Owed) -> int:
             added += 1
             outbox.ATTEMPTS.insert(tx, replace(each, delivery_seq=there.seq, number=len(made) + added))
     if added or ended:
-        known = owed.delivery
         outbox.update(
             tx,
             there.seq,
-            state=known.state,
+            state=owed.delivery.state,
             attempts=len(made) + added,
-            retries_used=known.retries_used,
-            first_failed_ms=known.first_failed_ms,
+            retries_used=owed.delivery.retries_used,
+            first_failed_ms=owed.delivery.first_failed_ms,
             next_attempt_ms=None,
         )
         journal.record(

@@ -156,7 +156,7 @@ def _path(target: _Target) -> str:
 
 
 def _refused(reason: str) -> Verdict:
-    """A error of the poster's, taken apart into what is wrong and what to do."""
+    """An error of the poster's, taken apart into what is wrong and what to do."""
     detail, _, hint = reason.partition(". ")
     return Verdict(False, f"{detail.rstrip('.')}.", hint)
 

@@ -52,6 +52,8 @@ WRONG = [
     ({"segments": 0}, Error("segments", "is 0. It has to be 1 or more.")),
     ({"direction": "mtt"}, Error("direction", 'is "mtt". It has to be one of mt, mo. Did you mean mt?')),
     ({"warnings": ["one", 2]}, Error("warnings[1]", "is 2. It has to be a string.")),
+    ({"id": "w12"}, Error("id", 'is "w12". It has to be an identifier such as m12.')),
+    ({"request_id": "r1\n"}, Error("request_id", 'is "r1\\n". It has to be an identifier such as r12.')),
     ({"textt": "a"}, Error("textt", "is not known here. Did you mean text?")),
 ]
 
